@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// MAC and IP addresses as values. An IPv4 address is held IPv4-mapped (::ffff:a.b.c.d, RFC 4291
+// section 2.5.5.2), so that tables and keys need one address type.
+#pragma once
+
+#include <array>
+#include <compare>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace culvert::tunnels {
+
+struct MacAddress {
+    std::array<std::uint8_t, 6> bytes{};
+
+    /// Accepts six hexadecimal octets separated by ':' ("02:00:00:00:00:01").
+    [[nodiscard]] static std::optional<MacAddress> parse(std::string_view text);
+    [[nodiscard]] std::string to_string() const;
+    [[nodiscard]] constexpr bool is_group() const noexcept { return (bytes[0] & 1U) != 0; }
+    [[nodiscard]] constexpr bool is_zero() const noexcept { return *this == MacAddress{}; }
+    /// The 48 bits in the low end of an integer, first octet most significant.
+    [[nodiscard]] constexpr std::uint64_t to_u64() const noexcept {
+        std::uint64_t value = 0;
+        for (const std::uint8_t byte : bytes) {
+            value = (value << 8U) | byte;
+        }
+        return value;
+    }
+    // clang-tidy 14 takes the defaulted comparison for a null pointer.
+    constexpr auto operator<=>(const MacAddress&) const = default;  // NOLINT(modernize-use-nullptr)
+};
+
+static_assert(sizeof(MacAddress) == 6);
+
+struct IpAddress {
+    std::array<std::uint8_t, 16> bytes{};
+
+    /// Accepts dotted IPv4 or RFC 4291 IPv6 text, without prefix length or zone.
+    [[nodiscard]] static std::optional<IpAddress> parse(std::string_view text);
+    /// `octets` points to 4 bytes in network order.
+    [[nodiscard]] static IpAddress from_v4(const void* octets) noexcept {
+        IpAddress address;
+        address.bytes[10] = 0xff;
+        address.bytes[11] = 0xff;
+        std::memcpy(&address.bytes[12], octets, 4);
+        return address;
+    }
+    /// `octets` points to 16 bytes in network order.
+    [[nodiscard]] static IpAddress from_v6(const void* octets) noexcept {
+        IpAddress address;
+        std::memcpy(address.bytes.data(), octets, 16);
+        return address;
+    }
+    [[nodiscard]] std::string to_string() const;
+    [[nodiscard]] constexpr bool is_v4() const noexcept {
+        for (std::size_t i = 0; i < 10; ++i) {
+            if (bytes[i] != 0) {
+                return false;
+            }
+        }
+        return bytes[10] == 0xff && bytes[11] == 0xff;
+    }
+    /// True for :: (and so for "not set"); 0.0.0.0 is not unspecified in this sense.
+    [[nodiscard]] constexpr bool is_unset() const noexcept { return *this == IpAddress{}; }
+    [[nodiscard]] constexpr bool is_multicast() const noexcept {
+        return is_v4() ? (bytes[12] & 0xf0U) == 0xe0U : bytes[0] == 0xff;
+    }
+    /// The four octets of an IPv4 address (precondition: is_v4()).
+    [[nodiscard]] const std::uint8_t* v4() const noexcept { return &bytes[12]; }
+    // clang-tidy 14 takes the defaulted comparison for a null pointer.
+    constexpr auto operator<=>(const IpAddress&) const = default;  // NOLINT(modernize-use-nullptr)
+};
+
+static_assert(sizeof(IpAddress) == 16);
+
+}  // namespace culvert::tunnels
+
+template <>
+struct std::hash<culvert::tunnels::MacAddress> {
+    std::size_t operator()(const culvert::tunnels::MacAddress& mac) const noexcept {
+        return std::hash<std::uint64_t>{}(mac.to_u64());
+    }
+};
+
+template <>
+struct std::hash<culvert::tunnels::IpAddress> {
+    std::size_t operator()(const culvert::tunnels::IpAddress& ip) const noexcept {
+        return std::hash<std::string_view>{}(
+            {reinterpret_cast<const char*>(ip.bytes.data()), ip.bytes.size()}
+        );
+    }
+};

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Every reason for which a packet can end without leaving a port. One row here is the enumerator,
+// the counter, the word that `culvert-ctl drops` prints and the row of docs/drops.md.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace culvert::tunnels {
+
+// clang-format off
+#define CULVERT_DROP_REASONS(X) \
+    /* Frame as it arrived on a port. */ \
+    X(malformed_frame,        "The frame is shorter than an Ethernet header or its VLAN tag is cut off.") \
+    X(source_multicast,       "The source MAC address is a group address (IEEE 802.3 forbids it).") \
+    X(link_local_multicast,   "The destination is 01:80:c2:00:00:00-0f (STP, pause, LACP, LLDP), which a bridge must not forward (IEEE 802.1D 7.12.6).") \
+    X(vlan_filtered,          "The ingress port does not admit the frame's VLAN.") \
+    X(port_unassigned,        "The ingress port belongs to no bridge.") \
+    X(offload_malformed,      "The kernel's offload header (virtio_net_hdr) contradicts the frame.") \
+    /* Outer headers of a packet for a local tunnel endpoint. */ \
+    X(outer_malformed,        "The outer IP or UDP header is cut off or its lengths contradict the packet.") \
+    X(outer_checksum,         "The outer IPv4 header checksum is wrong.") \
+    X(outer_fragment,         "The outer packet is an IP fragment.") \
+    X(udp_checksum,           "The outer UDP checksum is wrong.") \
+    X(udp6_zero_checksum,     "The outer UDP checksum over IPv6 is zero (RFC 8200 section 8.1).") \
+    X(gre_malformed,          "The GRE header is cut off.") \
+    X(gre_version,            "The GRE version is not 0 (RFC 2784 section 2.3.1).") \
+    X(gre_routing,            "The GRE routing-present flag is set (RFC 2784 section 2.3).") \
+    X(gre_reserved_bits,      "A reserved bit of the GRE header is set (RFC 2784 section 2.3).") \
+    X(gre_protocol,           "The GRE protocol type is not 0x6558 (transparent Ethernet bridging).") \
+    X(gre_checksum,           "The GRE checksum is wrong (RFC 2784 section 2.4).") \
+    X(vxlan_malformed,        "The VXLAN header is cut off.") \
+    X(vxlan_flags,            "The VXLAN I flag is clear or an unknown flag is set (RFC 7348 section 5).") \
+    X(tunnel_unknown_peer,    "No tunnel of this type has this remote address.") \
+    X(tunnel_unknown_key,     "The remote address is known, but not with this key or VNI.") \
+    X(inner_malformed,        "The decapsulated frame is shorter than an Ethernet header.") \
+    /* Forwarding decision. */ \
+    X(no_destination,         "Nothing to flood to: no other port of the bridge carries the VLAN.") \
+    X(hairpin,                "The destination is behind the ingress port.") \
+    X(split_horizon,          "The bridge has split_horizon set and the frame would go from tunnel to tunnel.") \
+    X(upcall_queue_full,      "The queue to the slow path was full.") \
+    X(upcall_held_full,       "Too many packets of one new flow, or too many new flows, waited for the slow path.") \
+    X(port_removed,           "The port went away while the packet waited.") \
+    /* Output. */ \
+    X(port_down,              "The egress port is down.") \
+    X(port_mtu_exceeded,      "The frame is larger than the MTU of the egress port.") \
+    X(tunnel_mtu_exceeded,    "The encapsulated packet is larger than the MTU of the underlay.") \
+    X(tunnel_no_route,        "No route leads to the remote address through the local port of a bridge.") \
+    X(neighbour_queue_full,   "Too many packets waited for the underlay next hop's MAC address.") \
+    X(neighbour_timeout,      "The underlay next hop did not answer ARP or neighbour discovery in time.") \
+    X(no_buffer,              "No packet buffer was free.") \
+    X(tx_failed,              "The device refused the packet (transmit queue full or device error).")
+// clang-format on
+
+/// Why a packet was dropped; `none` means it was not.
+enum class DropReason : std::uint8_t {
+    none = 0,
+#define CULVERT_ENUMERATOR(name, text) name,
+    CULVERT_DROP_REASONS(CULVERT_ENUMERATOR)
+#undef CULVERT_ENUMERATOR
+        count_
+};
+
+inline constexpr std::size_t kDropReasonCount = static_cast<std::size_t>(DropReason::count_);
+
+struct DropReasonText {
+    std::string_view name;
+    std::string_view description;
+};
+
+/// Name and description of each reason, indexed by the enumerator's value (entry 0 is `none`).
+inline constexpr std::array<DropReasonText, kDropReasonCount> kDropReasons{
+    {{"none", "The packet was not dropped."},
+#define CULVERT_ROW(name, text) {#name, text},
+     CULVERT_DROP_REASONS(CULVERT_ROW)
+#undef CULVERT_ROW
+    }};
+
+[[nodiscard]] constexpr std::string_view drop_reason_name(DropReason reason) noexcept {
+    return kDropReasons[static_cast<std::size_t>(reason)].name;
+}
+
+}  // namespace culvert::tunnels

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Outer headers of a tunnel packet: validation on receive, and the template that transmit copies
+// and patches. RFC 791, RFC 8200, RFC 768. IPv6 extension headers are not followed: such a packet
+// is not a tunnel packet.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "tunnels/address.hpp"
+#include "tunnels/drop_reason.hpp"
+
+namespace culvert::tunnels {
+
+inline constexpr std::uint8_t kIpProtocolUdp = 17;
+inline constexpr std::uint8_t kIpProtocolGre = 47;
+inline constexpr std::size_t kTemplateBytesMax = 128;
+/// Ethernet with a VLAN tag, IPv4 with all options, UDP: the most that parse_outer() reads.
+inline constexpr std::size_t kOuterBytesMax = 14 + 4 + 60 + 8;
+
+/// An outer packet whose every length and the IPv4 header checksum were checked. With drop != none,
+/// the addresses, ip_protocol, tos, ttl and the UDP fields are still filled in as far as they lie
+/// within the packet, so that the caller can tell whether it is for a local endpoint; payload_* are
+/// 0 then. A fragment other than the first has no UDP header, so its udp_destination is 0.
+struct Outer {
+    DropReason drop = DropReason::none;
+    bool is_ip = false;  ///< False: EtherType is not IPv4/IPv6; nothing else is set, drop is none.
+    std::uint8_t ip_protocol = 0;
+    std::uint8_t tos = 0;  ///< IPv4 TOS or IPv6 traffic class.
+    std::uint8_t ttl = 0;
+    bool udp_checksum_present = false;
+    std::uint16_t udp_destination = 0;  ///< Host order; 0 when the protocol is not UDP.
+    std::uint16_t ip_offset = 0;        ///< From the start of `frame`.
+    std::uint16_t payload_offset = 0;   ///< Start of the tunnel header, from the start of `frame`.
+    /// By the IP/UDP length fields, so without Ethernet padding. Those fields have 16 bits, so it
+    /// fits for a GSO super-frame too; one whose IP length says 0 (RFC 2675) is outer_malformed.
+    std::uint16_t payload_bytes = 0;
+    IpAddress source;
+    IpAddress destination;
+};
+
+/// Parses Ethernet (with at most one VLAN tag), IPv4/IPv6 and UDP. `frame` holds the contiguous
+/// first bytes of a frame of `frame_bytes` in all; a header that reaches beyond them counts as cut
+/// off (kOuterBytesMax are always enough). Fragments, options and lengths are judged; the UDP
+/// checksum is only reported.
+[[nodiscard]] Outer parse_outer(std::span<const std::byte> frame, std::size_t frame_bytes) noexcept;
+
+/// The next hop of an encapsulated packet on its first link.
+struct LinkHeader {
+    MacAddress destination;
+    MacAddress source;
+    std::uint16_t vlan = 0;  ///< VLAN ID to tag with; 0 for none.
+};
+
+/// What the outer IP and UDP headers of one tunnel carry.
+struct OuterConfig {
+    IpAddress local;
+    IpAddress remote;  ///< Same family as `local`.
+    std::uint8_t tos = 0;
+    std::uint8_t ttl = 64;
+    bool df = true;  ///< IPv4 only.
+    std::uint8_t ip_protocol = kIpProtocolUdp;
+    std::uint16_t udp_destination = 0;  ///< Host order; used when ip_protocol is UDP.
+    bool udp_checksum = false;          ///< Always on over IPv6.
+};
+
+/// All headers of a tunnel, prebuilt once; patched per packet.
+struct alignas(64) EncapTemplate {
+    std::array<std::byte, kTemplateBytesMax> bytes{};
+    std::uint8_t length = 0;  ///< Bytes used, Ethernet header to the end of the tunnel header.
+    std::uint8_t ip_offset = 0;
+    std::uint8_t udp_offset = 0;  ///< 0 when the tunnel is not carried in UDP.
+    bool is_v4 = false;
+    bool udp_checksum = false;  ///< The caller completes the UDP checksum after patch_outer().
+    /// Folded sum of the IPv4 header with length and identification 0 (not complemented).
+    std::uint16_t ip_checksum_base = 0;
+};
+
+/// Builds Ethernet + IP (+ UDP); the caller appends the tunnel header with append_tunnel_header().
+[[nodiscard]] EncapTemplate build_outer(const LinkHeader& link, const OuterConfig& config) noexcept;
+
+/// Room for `bytes` of tunnel header after the outer headers; precondition: it fits
+/// kTemplateBytesMax.
+[[nodiscard]] std::span<std::byte>
+append_tunnel_header(EncapTemplate& header, std::size_t bytes) noexcept;
+
+/// Writes lengths, IPv4 checksum and the entropy source port into `out`, a copy of `header.bytes`.
+/// `frame_bytes` is the whole packet including `header.length`; precondition: the IP packet is at
+/// most 65535 bytes. The UDP checksum field is set to 0. `ip_id` goes into the IPv4 identification:
+/// a tunnel without DF needs a value that changes from packet to packet (RFC 6864 section 4.3),
+/// with DF any will do.
+void patch_outer(
+    const EncapTemplate& header,
+    std::span<std::byte> out,
+    std::size_t frame_bytes,
+    std::uint32_t entropy,
+    std::uint16_t ip_id = 0
+) noexcept;
+
+/// The UDP source port for a flow hash: 49152-65535 (RFC 7348 section 5, RFC 6335 section 6).
+[[nodiscard]] constexpr std::uint16_t entropy_port(std::uint32_t hash) noexcept {
+    return static_cast<std::uint16_t>(0xc000U | ((hash ^ (hash >> 16U)) & 0x3fffU));
+}
+
+/// Hash over the inner frame's addresses, protocol and ports (falls back to the MAC addresses for
+/// non-IP and leaves ports out for fragments), equal for all packets of a flow. `frame` may be
+/// truncated anywhere.
+[[nodiscard]] std::uint32_t inner_flow_hash(std::span<const std::byte> frame) noexcept;
+
+}  // namespace culvert::tunnels
