@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Counters with one writer each: a worker owns its set and adds without a locked instruction; the
+// control thread sums over workers. A packet is counted in rx of the port it arrived on, then
+// either in tx of every port it left by or once as a drop, on the port (tunnel ports included) it
+// belonged to when the decision fell.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "dataplane/limits.hpp"
+#include "tunnels/drop_reason.hpp"
+
+namespace culvert::dataplane {
+
+class Counter {
+public:
+    void add(std::uint64_t n) noexcept {
+        value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+    }
+    [[nodiscard]] std::uint64_t read() const noexcept {
+        return value_.load(std::memory_order_relaxed);
+    }
+
+private:
+    std::atomic<std::uint64_t> value_{0};
+};
+
+struct PortCounters {
+    Counter rx_packets;
+    Counter rx_bytes;
+    Counter tx_packets;
+    Counter tx_bytes;
+};
+
+/// What a worker did with its time and its lookups.
+struct LoopCounters {
+    Counter packets;      ///< Taken from ports.
+    Counter batches;      ///< Non-empty receives.
+    Counter busy_cycles;  ///< TSC cycles of loop rounds that moved packets.
+    Counter idle_cycles;  ///< TSC cycles of other rounds, sleep included.
+    Counter sleeps;
+    Counter flow_hits;
+    Counter flow_misses;
+    Counter upcalls;
+};
+
+struct WorkerCounters {
+    LoopCounters loop;
+    std::array<PortCounters, kPortsMax> ports;
+    std::array<std::array<Counter, kPortsMax>, tunnels::kDropReasonCount> drops;
+
+    void drop(tunnels::DropReason reason, std::uint16_t port, std::uint64_t packets = 1) noexcept {
+        drops[static_cast<std::size_t>(reason)][port < kPortsMax ? port : 0].add(packets);
+    }
+};
+
+}  // namespace culvert::dataplane

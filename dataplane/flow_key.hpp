@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What a forwarding decision depends on. The key is masked to the fields that any rule of the
+// ingress port's bridge reads: a learning bridge reads port, VLAN and MAC addresses (the 16-byte L2
+// part) and nothing else.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include <nmmintrin.h>
+
+#include "tunnels/address.hpp"
+
+namespace culvert::dataplane {
+
+/// 16 bytes without padding, compared and hashed as two 64-bit words.
+struct alignas(16) FlowKey {
+    std::uint16_t in_port = 0;  ///< Port index; for a decapsulated packet that of the tunnel port.
+    std::uint16_t vlan = 0;     ///< VLAN ID inside the bridge (0 = untagged).
+    tunnels::MacAddress destination;
+    tunnels::MacAddress source;
+
+    bool operator==(const FlowKey&) const = default;
+};
+static_assert(sizeof(FlowKey) == 16);
+
+[[nodiscard]] inline std::uint32_t hash(const FlowKey& key) noexcept {
+    std::uint64_t word[2];
+    std::memcpy(word, &key, sizeof word);
+    const std::uint64_t low = _mm_crc32_u64(0x9e3779b9U, word[0]);
+    const std::uint64_t high = _mm_crc32_u64(low, word[1]);
+    // CRC32-C is linear: a multiply spreads keys that differ in few bits over tag and bucket.
+    return static_cast<std::uint32_t>((((high << 32U) | low) * 0x9e3779b97f4a7c15ULL) >> 32U);
+}
+
+}  // namespace culvert::dataplane

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// ioctls and rtnetlink about one interface. Everything is asked by interface index, so that a
+// renamed interface is followed and a new one of the old name is not mistaken for it. Control
+// thread.
+
+#include "dataplane/kernel_device.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <span>
+#include <system_error>
+
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace culvert::dataplane {
+
+namespace {
+
+constexpr std::size_t kReplyBytes = 16384;
+
+/// Reads a T from the front; the kernel aligns messages, the buffer need not be.
+template <class T>
+std::optional<T> read_front(std::span<const std::byte> bytes) noexcept {
+    if (bytes.size() < sizeof(T)) {
+        return std::nullopt;
+    }
+    T value{};
+    std::memcpy(&value, bytes.data(), sizeof value);
+    return value;
+}
+
+/// The IFLA_STATS64 attribute of an RTM_NEWLINK message.
+std::optional<rtnl_link_stats64> parse_link_stats(std::span<const std::byte> message) noexcept {
+    constexpr std::size_t kHeaderBytes = NLMSG_SPACE(sizeof(ifinfomsg));
+    const auto header = read_front<nlmsghdr>(message);
+    if (!header || header->nlmsg_type != RTM_NEWLINK || header->nlmsg_len > message.size() ||
+        header->nlmsg_len < kHeaderBytes) {
+        return std::nullopt;
+    }
+    auto attributes = message.first(header->nlmsg_len).subspan(kHeaderBytes);
+    while (const auto attribute = read_front<rtattr>(attributes)) {
+        if (attribute->rta_len < sizeof(rtattr) || attribute->rta_len > attributes.size()) {
+            return std::nullopt;
+        }
+        if (attribute->rta_type == IFLA_STATS64) {
+            // An older kernel's structure is shorter; the counters asked for are at its front.
+            rtnl_link_stats64 stats{};
+            const auto value = attributes.first(attribute->rta_len).subspan(sizeof(rtattr));
+            std::memcpy(&stats, value.data(), std::min(value.size(), sizeof stats));
+            return stats;
+        }
+        const std::size_t step = RTA_ALIGN(attribute->rta_len);
+        attributes = attributes.subspan(std::min(step, attributes.size()));
+    }
+    return std::nullopt;
+}
+
+}  // namespace
+
+Descriptor::~Descriptor() {
+    if (value_ >= 0) {
+        ::close(value_);
+    }
+}
+
+Descriptor& Descriptor::operator=(Descriptor&& other) noexcept {
+    std::swap(value_, other.value_);
+    return *this;
+}
+
+std::string error_text(int error) {
+    return std::generic_category().message(error);
+}
+
+bool is_interface_name(const std::string& name) noexcept {
+    return !name.empty() && name.size() < IFNAMSIZ && name != "." && name != ".." &&
+           name.find_first_of("/:% \t\n\v\f\r") == std::string::npos &&
+           name.find('\0') == std::string::npos;
+}
+
+ifreq interface_request(const std::string& name) noexcept {
+    ifreq request{};
+    std::memcpy(request.ifr_name, name.data(), std::min(name.size(), sizeof request.ifr_name - 1));
+    return request;
+}
+
+std::optional<int> find_kernel_device(int socket, const std::string& name) {
+    ifreq request = interface_request(name);
+    if (::ioctl(socket, SIOCGIFINDEX, &request) != 0) {
+        return std::nullopt;
+    }
+    return request.ifr_ifindex;
+}
+
+std::optional<KernelDevice> query_kernel_device(int socket, int index) {
+    ifreq request{};
+    request.ifr_ifindex = index;
+    if (::ioctl(socket, SIOCGIFNAME, &request) != 0) {
+        return std::nullopt;
+    }
+    KernelDevice device;
+    device.name = request.ifr_name;
+    if (::ioctl(socket, SIOCGIFHWADDR, &request) != 0) {
+        return std::nullopt;
+    }
+    device.hardware_type = request.ifr_hwaddr.sa_family;
+    std::memcpy(device.mac.bytes.data(), request.ifr_hwaddr.sa_data, device.mac.bytes.size());
+    if (::ioctl(socket, SIOCGIFMTU, &request) != 0) {
+        return std::nullopt;
+    }
+    device.mtu = static_cast<std::uint32_t>(request.ifr_mtu);
+    if (::ioctl(socket, SIOCGIFFLAGS, &request) != 0) {
+        return std::nullopt;
+    }
+    constexpr int kUp = IFF_UP | IFF_RUNNING;
+    device.link_up = (request.ifr_flags & kUp) == kUp;
+    return device;
+}
+
+std::optional<std::uint64_t> query_tx_dropped(int netlink, int index) {
+    struct Request {
+        nlmsghdr header;
+        ifinfomsg link;
+    } request{};
+    request.header.nlmsg_len = sizeof request;
+    request.header.nlmsg_type = RTM_GETLINK;
+    request.header.nlmsg_flags = NLM_F_REQUEST;
+    request.link.ifi_index = index;
+    if (::send(netlink, &request, sizeof request, MSG_DONTWAIT) < 0) {
+        return std::nullopt;
+    }
+    std::array<std::byte, kReplyBytes> reply{};
+    const ssize_t bytes = ::recv(netlink, reply.data(), reply.size(), MSG_DONTWAIT);
+    if (bytes < 0) {
+        return std::nullopt;
+    }
+    const auto stats = parse_link_stats(std::span(reply).first(static_cast<std::size_t>(bytes)));
+    return stats ? std::optional(stats->tx_dropped) : std::nullopt;
+}
+
+}  // namespace culvert::dataplane

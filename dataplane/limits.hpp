@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Every bound of the dataplane, in one place. What happens when a bound is reached stands beside
+// it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace culvert::dataplane {
+
+inline constexpr std::size_t kBurstMax = 32;  ///< Packets taken from a port at once.
+inline constexpr std::size_t kPortsMax =
+    4096;  ///< Ports and tunnels together; one more is refused.
+inline constexpr std::size_t kBridgesMax = 256;  ///< One more is refused.
+inline constexpr std::size_t kWorkersMax = 32;   ///< One more is refused.
+inline constexpr std::size_t kQueuesPerPortMax = kWorkersMax;
+inline constexpr std::uint16_t kPortNone = 0xffff;
+inline constexpr std::uint16_t kVlanNone = 0;  ///< Untagged inside a bridge.
+
+inline constexpr std::size_t kMbufDataBytes =
+    2048;  ///< Data room of one buffer, headroom not counted.
+inline constexpr std::size_t kSuperFrameBytesMax =
+    65536 + 256;  ///< Largest GSO frame taken from the kernel.
+inline constexpr std::size_t kSegmentsPerPacketMax = kSuperFrameBytesMax / kMbufDataBytes + 1;
+
+inline constexpr std::size_t kPendingFlowsMax =
+    512;  ///< New flows a worker waits for; more: upcall_held_full.
+/// Packets held for one of them, and for all of a worker's; more: upcall_held_full.
+inline constexpr std::size_t kHeldPerFlowMax = 256;
+inline constexpr std::size_t kHeldPerWorkerMax = 2048;
+inline constexpr std::size_t kUpcallQueueSlots = 1024;  ///< Full: upcall_queue_full.
+inline constexpr std::size_t kReturnQueueSlots = 2048;  ///< Control waits and retries.
+/// Packets held for one unresolved next hop, and for all of them; more: neighbour_queue_full.
+inline constexpr std::size_t kNeighbourQueueMax = 512;
+inline constexpr std::size_t kNeighbourHeldMax = 2048;
+inline constexpr std::uint32_t kNeighbourWaitMs = 3000;  ///< Then neighbour_timeout.
+
+inline constexpr std::size_t kFlowsMin = 1024;
+inline constexpr std::size_t kFlowsDefault = 262144;
+inline constexpr std::size_t kFlowsMax = 16777216;
+
+static_assert(kReturnQueueSlots >= kPendingFlowsMax + kUpcallQueueSlots);
+
+}  // namespace culvert::dataplane

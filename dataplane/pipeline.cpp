@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// rx -> flow cache -> actions -> tx, for a burst. See docs/life-of-a-packet.md.
+
+#include "dataplane/pipeline.hpp"
+
+#include <array>
+
+#include <rte_prefetch.h>
+
+#include "dataplane/rx.hpp"
+#include "dataplane/tx.hpp"
+
+namespace culvert::dataplane {
+
+namespace {
+
+/// The action of a flow on one of its packets: every packet ends here in exactly one verdict.
+void apply(
+    Context& context, const FlowAction& action, const FlowKey& key, rte_mbuf* packet, bool tagged
+) noexcept {
+    switch (action.verdict) {
+    case FlowVerdict::forward:
+        output(context, action.out_port, packet, tagged, key.vlan);
+        return;
+    case FlowVerdict::flood:
+        flood(context, key.in_port, packet, tagged, key.vlan);
+        return;
+    case FlowVerdict::drop:
+        break;
+    }
+    context.drop(packet, action.reason, key.in_port);
+}
+
+/// Keeps the packet of an undecided flow; the first one also asks.
+void hold(Context& context, const Arrival& arrival, std::uint32_t hash) noexcept {
+    std::optional<std::uint16_t> slot = context.pending.find(arrival.key, hash);
+    if (!slot) {
+        slot = context.pending.insert(arrival.key, hash);
+        if (!slot) {
+            context.drop(arrival.packet, DropReason::upcall_held_full, arrival.key.in_port);
+            return;
+        }
+        Upcall upcall;
+        upcall.slot = *slot;
+        upcall.packet = arrival.packet;
+        upcall.key = arrival.key;
+        if (!context.upcalls->push(upcall)) {
+            context.pending.erase(*slot);
+            context.drop(arrival.packet, DropReason::upcall_queue_full, arrival.key.in_port);
+            return;
+        }
+        context.upcall_sent = true;
+        context.counters->loop.upcalls.add(1);
+    }
+    if (!context.pending.hold(*slot, {arrival.packet, arrival.tagged})) {
+        context.drop(arrival.packet, DropReason::upcall_held_full, arrival.key.in_port);
+    }
+}
+
+}  // namespace
+
+void process_burst(
+    Context& context, std::uint16_t port, std::span<rte_mbuf* const> burst
+) noexcept {
+    std::array<Arrival, kBurstMax> arrivals;
+    std::array<FlowKey, kBurstMax> keys;
+    std::array<std::uint32_t, kBurstMax> hashes;
+    std::array<const FlowEntry*, kBurstMax> found;
+    PeerMemo memo;
+    std::size_t count = 0;
+
+    for (rte_mbuf* packet : burst) {
+        rte_prefetch0(rte_pktmbuf_mtod(packet, const void*));
+    }
+    for (rte_mbuf* packet : burst) {
+        Arrival& arrival = arrivals[count];
+        const DropReason reason = admit(context, port, packet, memo, arrival);
+        if (reason != DropReason::none) {
+            context.drop(arrival.packet, reason, arrival.key.in_port);
+            continue;
+        }
+        keys[count] = arrival.key;
+        hashes[count] = hash(arrival.key);
+        ++count;
+    }
+    context.flows->find_burst(
+        std::span(keys).first(count), std::span(hashes).first(count), std::span(found).first(count)
+    );
+    std::uint64_t hits = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+        const Arrival& arrival = arrivals[i];
+        const FlowEntry* flow = found[i];
+        const bool valid =
+            flow != nullptr &&
+            flow->generation == context.snapshot->ports[arrival.key.in_port].generation;
+        // A flow whose earlier packets still wait for the slow path must not be overtaken by this
+        // one.
+        if (!valid || (!context.pending.empty() && context.pending.find(arrival.key, hashes[i]))) {
+            hold(context, arrival, hashes[i]);
+            continue;
+        }
+        ++hits;
+        FlowCache::touch(*flow, context.now_s);
+        apply(context, flow->action, arrival.key, arrival.packet, arrival.tagged);
+    }
+    context.counters->loop.packets.add(burst.size());
+    context.counters->loop.batches.add(1);
+    context.counters->loop.flow_hits.add(hits);
+    context.counters->loop.flow_misses.add(count - hits);
+}
+
+void apply_decision(Context& context, const Decision& decision) noexcept {
+    switch (decision.kind) {
+    case Decision::Kind::encap: {
+        const PortView* view = context.snapshot->port(decision.port);
+        if (view == nullptr || !view->is_tunnel()) {
+            context.drop(decision.packet, DropReason::port_removed, decision.port);
+            return;
+        }
+        encap(context, decision.port, decision.packet);
+        return;
+    }
+    case Decision::Kind::transmit:
+        transmit(context, decision.port, decision.packet);
+        return;
+    case Decision::Kind::decide:
+        break;
+    }
+    const FlowKey key = context.pending.key(decision.slot);
+    const PortView* in = context.snapshot->port(key.in_port);
+    const PortView* out = context.snapshot->port(decision.action.out_port);
+    const bool in_gone = in == nullptr || in->bridge == kPortNone;
+    const bool out_gone = decision.action.verdict == FlowVerdict::forward &&
+                          (out == nullptr || out->bridge == kPortNone);
+    for (const HeldPacket& held : context.pending.held(decision.slot)) {
+        if (in_gone || out_gone) {
+            context.drop(held.packet, DropReason::port_removed, key.in_port);
+        } else {
+            apply(context, decision.action, key, held.packet, held.tagged);
+        }
+    }
+    context.pending.erase(decision.slot);
+}
+
+}  // namespace culvert::dataplane

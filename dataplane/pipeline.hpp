@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The packet path: the stages of one burst, in order, in one function. Start reading here.
+#pragma once
+
+#include <span>
+
+#include "dataplane/context.hpp"
+
+namespace culvert::dataplane {
+
+/// Carries packets that `port` received to their verdicts: forwarded, held for the slow path, or
+/// dropped and counted. Takes every packet. Worker threads only; what is to leave is queued until
+/// flush().
+void process_burst(Context& context, std::uint16_t port, std::span<rte_mbuf* const> burst) noexcept;
+
+/// Applies what the slow path decided.
+void apply_decision(Context& context, const Decision& decision) noexcept;
+
+}  // namespace culvert::dataplane

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Transmit: from a forwarding decision to frames on ports. Mirror image of rx.hpp. A drop here
+// belongs to the egress port.
+#pragma once
+
+#include "dataplane/context.hpp"
+
+namespace culvert::dataplane {
+
+/// Sends `packet`, a frame of bridge VLAN `vlan`, out of `port`: VLAN tag, tunnel or device,
+/// offloads, MTU. Takes it.
+void output(
+    Context& context, std::uint16_t port, rte_mbuf* packet, bool tagged, std::uint16_t vlan
+) noexcept;
+
+/// Sends `packet` to every port of the bridge of `in_port` that carries `vlan`, but not back.
+/// Replicas share the payload.
+void flood(
+    Context& context, std::uint16_t in_port, rte_mbuf* packet, bool tagged, std::uint16_t vlan
+) noexcept;
+
+/// Sends a frame that is as it must leave the tunnel's bridge (after output()'s VLAN step) through
+/// tunnel port `port`.
+void encap(Context& context, std::uint16_t port, rte_mbuf* packet) noexcept;
+
+/// Sends a frame as it is out of the device of `port`.
+void transmit(Context& context, std::uint16_t port, rte_mbuf* packet) noexcept;
+
+/// Hands everything queued to the devices.
+void flush(Context& context) noexcept;
+
+}  // namespace culvert::dataplane

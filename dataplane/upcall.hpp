@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What a worker and the slow path say to each other, over two bounded single-producer
+// single-consumer queues per worker (Boost.Lockfree). A miss goes up once per flow: the worker
+// keeps the packets of that flow, in order, until the decision comes back, so no packet of a flow
+// overtakes another one.
+#pragma once
+
+#include <cstdint>
+
+#include <boost/lockfree/spsc_queue.hpp>
+#include <rte_mbuf.h>
+
+#include "dataplane/flow_cache.hpp"
+#include "dataplane/flow_key.hpp"
+#include "dataplane/limits.hpp"
+
+namespace culvert::dataplane {
+
+/// From a worker to the slow path.
+struct Upcall {
+    enum class Kind : std::uint8_t {
+        miss,     ///< Decide for `key`. `packet` is lent: the worker holds it until the answer.
+        resolve,  ///< The underlay next hop of tunnel port `port` is not resolved. `packet` is
+                  ///< given.
+    };
+    Kind kind = Kind::miss;
+    std::uint16_t slot = 0;  ///< miss: returned with the decision.
+    std::uint16_t port = kPortNone;
+    rte_mbuf* packet = nullptr;
+    FlowKey key{};
+};
+
+/// From the slow path to a worker.
+struct Decision {
+    enum class Kind : std::uint8_t {
+        decide,    ///< Release the packets held in `slot` by `action`.
+        encap,     ///< Send `packet` through tunnel port `port`, which is now resolved.
+        transmit,  ///< Send `packet`, made by the control thread, out of port `port`.
+    };
+    Kind kind = Kind::decide;
+    std::uint16_t slot = 0;
+    std::uint16_t port = kPortNone;
+    FlowAction action{};
+    rte_mbuf* packet = nullptr;
+    std::uint64_t version = 0;  ///< Not to be taken before the worker has this snapshot.
+};
+
+using UpcallQueue =
+    boost::lockfree::spsc_queue<Upcall, boost::lockfree::capacity<kUpcallQueueSlots>>;
+using DecisionQueue =
+    boost::lockfree::spsc_queue<Decision, boost::lockfree::capacity<kReturnQueueSlots>>;
+
+}  // namespace culvert::dataplane
