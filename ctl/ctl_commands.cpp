@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The table of commands, and what the shell's completion wants to know about it.
+#include "ctl/ctl_commands.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace culvert::ctl {
+namespace {
+
+const ArgumentEntry kBridge = {"BRIDGE", "Only this bridge"};
+
+const std::vector<CommandEntry> kCommands = {
+    {"show", "show", "Show bridges, ports and tunnels", CommandKind::show},
+    {"fdb show", "fdb/show", "Show learned and static MAC addresses", CommandKind::show, {kBridge}},
+    {"fdb flush", "fdb/flush", "Forget learned MAC addresses", CommandKind::action, {kBridge}},
+    {"flows show",
+     "flows/show",
+     "Show entries of the flow cache",
+     CommandKind::show,
+     {},
+     {{"--port", "PORT", "Only flows that enter at this port"},
+      {"--limit", "N", "At most this many flows; 0: all", true}}},
+    {"flows flush", "flows/flush", "Empty the flow cache", CommandKind::action},
+    {"drops",
+     "drops",
+     "Show dropped packets by reason, port and tunnel",
+     CommandKind::show,
+     {},
+     {{"--all", "", "Also reasons that never occurred"}}},
+    {"workers", "workers", "Show what each worker does", CommandKind::show},
+    {"counters",
+     "counters",
+     "Show counters of ports and tunnels",
+     CommandKind::show,
+     {{"PORT", "Only this port or tunnel"}}},
+    {"reload",
+     "reload",
+     "Read the configuration file again and apply what changed",
+     CommandKind::action},
+    {"log set",
+     "log/set",
+     "Set the log level of the running daemon",
+     CommandKind::action,
+     {{"LEVEL", "The least important level to log", true, {"debug", "info", "warning", "error"}}}},
+    {"log reopen",
+     "log/reopen",
+     "Open the log file again, after it was rotated",
+     CommandKind::action},
+    {"version",
+     "version",
+     "Show the versions of this tool and of the daemon",
+     CommandKind::version},
+    {"raw",
+     "",
+     "Call a METHOD of the daemon with ARGS as they are: raw METHOD [ARGS...]",
+     CommandKind::raw},
+};
+
+/// What the first words of commands with two words stand for.
+const std::vector<std::pair<std::string, std::string>> kGroups = {
+    {"fdb", "The bridges' forwarding databases (MAC tables)"},
+    {"flows", "The flow cache"},
+    {"log", "The daemon's log"},
+};
+
+const std::vector<std::pair<Words, Words>> kGlobalOptions = {
+    // Names, and the values that are completed; a path is the shell's to complete.
+    {{"-s", "--socket"}, {""}},
+    {{"-f", "--format"}, {"text", "json"}},
+    {{"-t", "--timeout"}, {""}},
+    {{"-w", "--watch"}, {}},
+    {{"-h", "--help"}, {}},
+};
+
+/// The values of `option`: none for a flag, one empty word for a value that is free.
+Words values_of(const std::string& option, const CommandEntry* command) {
+    for (const auto& [names, values] : kGlobalOptions) {
+        if (std::find(names.begin(), names.end(), option) != names.end()) {
+            return values;
+        }
+    }
+    if (command != nullptr) {
+        for (const OptionEntry& entry : command->options) {
+            if (entry.name == option && !entry.value.empty()) {
+                return {""};
+            }
+        }
+    }
+    return {};
+}
+
+}  // namespace
+
+const std::vector<CommandEntry>& commands() {
+    return kCommands;
+}
+
+const CommandEntry* find_command(std::string_view words) {
+    const auto found =
+        std::find_if(kCommands.begin(), kCommands.end(), [&](const CommandEntry& command) {
+            return command.words == words;
+        });
+    return found == kCommands.end() ? nullptr : &*found;
+}
+
+Words next_words(const std::string& group) {
+    const std::string prefix = group.empty() ? "" : group + " ";
+    Words words;
+    for (const CommandEntry& command : kCommands) {
+        if (command.words.starts_with(prefix)) {
+            const std::string rest = command.words.substr(prefix.size());
+            const std::string word = rest.substr(0, rest.find(' '));
+            if (std::find(words.begin(), words.end(), word) == words.end()) {
+                words.push_back(word);
+            }
+        }
+    }
+    return words;
+}
+
+std::string group_help(std::string_view group) {
+    const auto found = std::find_if(kGroups.begin(), kGroups.end(), [&](const auto& entry) {
+        return entry.first == group;
+    });
+    return found == kGroups.end() ? "" : found->second;
+}
+
+Words complete(const Words& typed) {
+    std::string words;
+    std::size_t arguments = 0;
+    const CommandEntry* command = nullptr;
+    Words candidates;
+    for (std::size_t i = 0; i < typed.size(); ++i) {
+        if (typed[i].starts_with('-')) {
+            const Words values = values_of(typed[i], command);
+            if (values.empty()) {
+                continue;
+            }
+            if (++i == typed.size()) {
+                candidates = values;
+            }
+        } else if (command != nullptr) {
+            ++arguments;
+        } else {
+            words += (words.empty() ? "" : " ") + typed[i];
+            command = find_command(words);
+        }
+    }
+    if (candidates.empty()) {
+        if (command == nullptr) {
+            candidates = next_words(words);
+        } else {
+            if (arguments < command->arguments.size()) {
+                candidates = command->arguments[arguments].choices;
+            }
+            for (const OptionEntry& option : command->options) {
+                candidates.push_back(option.name);
+            }
+        }
+        for (const auto& [names, values] : kGlobalOptions) {
+            candidates.push_back(names.back());
+        }
+    }
+    return candidates;
+}
+
+}  // namespace culvert::ctl

@@ -1,0 +1,397 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Compares two desired states item by item; items belong together by kind and name. Between two
+// changed tunnels there is no order in which they never collide (two may swap their keys), so
+// whoever applies a plan must judge collisions at its end. Control thread.
+#include "ctl/plan.hpp"
+
+#include <algorithm>
+#include <concepts>
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string_view>
+#include <utility>
+
+#include "ctl/config_words.hpp"
+#include "ctl/sentence.hpp"
+
+namespace culvert::ctl {
+
+namespace {
+
+// --- values as text ---
+
+std::string text(bool value) {
+    return value ? "true" : "false";
+}
+template <std::unsigned_integral T>
+std::string text(T value) {
+    return std::to_string(value);
+}
+std::string text(const std::string& value) {
+    return value.empty() ? "none" : quote(value);
+}
+std::string text(LogLevel value) {
+    return quote(word_of(kLogLevelWords, value));
+}
+std::string text(Hugepages value) {
+    return quote(word_of(kHugepagesWords, value));
+}
+std::string text(const tunnels::MacAddress& value) {
+    return value.to_string();
+}
+std::string text(const tunnels::IpAddress& value) {
+    return value.to_string();
+}
+std::string text(const InterfaceAddress& value) {
+    return value.address.to_string() + "/" + std::to_string(value.prefix_bits);
+}
+std::string text(const StaticMac& value) {
+    return value.mac.to_string() + " VLAN " + std::to_string(value.vlan) + " port " + value.port;
+}
+
+std::string text(const LocalPortConfig& local);
+
+template <class T>
+std::string text(const std::optional<T>& value) {
+    return value ? text(*value) : "none";
+}
+
+template <class T>
+std::string text(const std::vector<T>& values) {
+    std::string result = "[";
+    for (const T& value : values) {
+        result += (result.size() == 1 ? "" : ", ") + text(value);
+    }
+    return result + "]";
+}
+
+std::string text(const VlanConfig& vlan) {
+    std::string result(word_of(kVlanModeWords, vlan.mode));
+    if (vlan.mode != VlanMode::trunk) {
+        result += " " + std::to_string(vlan.tag);
+    }
+    return vlan.trunks.empty() ? result : result + " " + text(vlan.trunks);
+}
+
+std::string text(const LocalPortConfig& local) {
+    std::string result = text(local.addresses);
+    result += local.mac ? " mac " + text(*local.mac) : "";
+    result += local.mtu ? " mtu " + text(*local.mtu) : "";
+    result += local.vlan == VlanConfig{} ? "" : " " + text(local.vlan);
+    return result + (local.up ? "" : " down");
+}
+
+// --- the fields of an item: `visit(key, from, to)` for each ---
+
+template <class Visit>
+void visit_fields(const BridgeConfig& from, const BridgeConfig& to, Visit visit) {
+    visit("local", from.local, to.local);
+    visit("mac_ageing_s", from.mac_ageing_s, to.mac_ageing_s);
+    visit("mac_table_size", from.mac_table_size, to.mac_table_size);
+    visit("split_horizon", from.split_horizon, to.split_horizon);
+    visit("static_mac", from.static_macs, to.static_macs);
+}
+
+template <class Visit>
+void visit_fields(const PortConfig& from, const PortConfig& to, Visit visit) {
+    visit("bridge", from.bridge, to.bridge);
+    visit("vlan", from.vlan, to.vlan);
+    visit("mtu", from.mtu, to.mtu);
+    visit("claim", from.claim, to.claim);
+    visit("hotplug", from.hotplug, to.hotplug);
+}
+
+template <class Visit>
+void visit_fields(const TunnelConfig& from, const TunnelConfig& to, Visit visit) {
+    visit("bridge", from.bridge, to.bridge);
+    visit("type", from.type, to.type);
+    visit("remote_ip", from.remote_ip, to.remote_ip);
+    visit("local_ip", from.local_ip, to.local_ip);
+    visit("in_key", from.in_key, to.in_key);
+    visit("out_key", from.out_key, to.out_key);
+    visit("dst_port", from.dst_port, to.dst_port);
+    visit("tos", from.tos, to.tos);
+    visit("ttl", from.ttl, to.ttl);
+    visit("df", from.df, to.df);
+    visit("csum", from.csum, to.csum);
+    visit("vlan", from.vlan, to.vlan);
+}
+
+/// The settings that only a start of the daemon reads.
+template <class Visit>
+void visit_restart_fields(const DesiredState& from, const DesiredState& to, Visit visit) {
+    visit("[daemon] socket", from.daemon.socket, to.daemon.socket);
+    visit("[daemon] log_file", from.daemon.log_file, to.daemon.log_file);
+    visit("[daemon] control_cpus", from.daemon.control_cpus, to.daemon.control_cpus);
+    visit("[dpdk] file_prefix", from.dpdk.file_prefix, to.dpdk.file_prefix);
+    visit("[dpdk] extra_args", from.dpdk.extra_args, to.dpdk.extra_args);
+    visit("[dpdk] memory_mb", from.dpdk.memory_mb, to.dpdk.memory_mb);
+    visit("[dpdk] hugepages", from.dpdk.hugepages, to.dpdk.hugepages);
+    visit("[dpdk] mbufs", from.dpdk.mbufs, to.dpdk.mbufs);
+    visit("[workers] count", from.workers.count, to.workers.count);
+    visit("[workers] cpus", from.workers.cpus, to.workers.cpus);
+    visit(
+        "[workers] idle",
+        std::string(word_of(kIdleWords, from.workers.idle_sleep)),
+        std::string(word_of(kIdleWords, to.workers.idle_sleep))
+    );
+    visit("[workers] idle_sleep_us", from.workers.idle_sleep_us, to.workers.idle_sleep_us);
+    visit("[flow_cache] max_flows", from.flow_cache.max_flows, to.flow_cache.max_flows);
+}
+
+/// "key 1 -> 2, other none -> 5".
+template <class Item>
+std::string differences(const Item& from, const Item& to) {
+    std::string result;
+    visit_fields(from, to, [&](std::string_view key, const auto& before, const auto& after) {
+        if (!(before == after)) {
+            result += result.empty() ? "" : ", ";
+            result.append(key).append(" ").append(text(before)).append(" -> ").append(text(after));
+        }
+    });
+    return result;
+}
+
+// --- the comparison ---
+
+bool same_device(const PortConfig& from, const PortConfig& to) {
+    return from.kind == to.kind && from.interface == to.interface && from.devargs == to.devargs &&
+           from.rx_queues == to.rx_queues && from.mac == to.mac;
+}
+
+template <class Item>
+std::map<std::string_view, const Item*> by_name(const std::vector<Item>& items) {
+    std::map<std::string_view, const Item*> map;
+    for (const Item& named : items) {
+        map.emplace(named.name, &named);
+    }
+    return map;
+}
+
+/// One kind of item on both sides.
+template <class Item>
+class Comparison {
+public:
+    Comparison(const std::vector<Item>& from, const std::vector<Item>& to)
+        : from_(from), to_(to), old_(by_name(from)), new_(by_name(to)) {}
+
+    /// Items of the old state that the new one does not have.
+    template <class Visit>
+    void visit_removed(Visit visit) const {
+        for (const Item& named : from_) {
+            if (find(new_, named) == nullptr) {
+                visit(named);
+            }
+        }
+    }
+    /// `visit(old or nullptr, new)` for each item that is new or differs.
+    template <class Visit>
+    void visit_wanted(Visit visit) const {
+        for (const Item& named : to_) {
+            const Item* old = find(old_, named);
+            if (old == nullptr || !(*old == named)) {
+                visit(old, named);
+            }
+        }
+    }
+
+private:
+    using Map = std::map<std::string_view, const Item*>;
+
+    static const Item* find(const Map& map, const Item& named) {
+        const auto found = map.find(named.name);
+        return found == map.end() ? nullptr : found->second;
+    }
+
+    const std::vector<Item>& from_;
+    const std::vector<Item>& to_;
+    Map old_;
+    Map new_;
+};
+
+class Planner {
+public:
+    Planner(const DesiredState& from, const DesiredState& to)
+        : bridges_(from.bridges, to.bridges), ports_(from.ports, to.ports),
+          tunnels_(from.tunnels, to.tunnels) {
+        bridges_.visit_removed([&](const BridgeConfig& bridge) {
+            removed_bridges_.insert(bridge.name);
+        });
+    }
+
+    std::vector<Action> run() {
+        remove_members();
+        remove_bridges(false);
+        want_bridges();
+        // A member that leaves a removed bridge moves before the bridge goes, and the bridge goes
+        // before anything new may take its name.
+        want_members(true);
+        remove_bridges(true);
+        want_members(false);
+        return std::move(actions_);
+    }
+
+private:
+    void remove_members() {
+        tunnels_.visit_removed([&](const TunnelConfig& tunnel) {
+            actions_.emplace_back(RemoveTunnel{tunnel.name});
+        });
+        ports_.visit_removed([&](const PortConfig& port) {
+            actions_.emplace_back(RemovePort{port.name});
+        });
+        ports_.visit_wanted([&](const PortConfig* old, const PortConfig& port) {
+            if (old != nullptr && !same_device(*old, port)) {
+                actions_.emplace_back(RemovePort{port.name});
+            } else if (old != nullptr && leaves_removed_bridge(*old)) {
+                left_bridges_.insert(old->bridge);
+            }
+        });
+        tunnels_.visit_wanted([&](const TunnelConfig* old, const TunnelConfig& /*tunnel*/) {
+            if (old != nullptr && leaves_removed_bridge(*old)) {
+                left_bridges_.insert(old->bridge);
+            }
+        });
+    }
+
+    /// Those that members leave for another bridge, or the others.
+    void remove_bridges(bool left) {
+        bridges_.visit_removed([&](const BridgeConfig& bridge) {
+            if (left_bridges_.contains(bridge.name) == left) {
+                actions_.emplace_back(RemoveBridge{bridge.name});
+            }
+        });
+    }
+
+    void want_bridges() {
+        bridges_.visit_wanted([&](const BridgeConfig* old, const BridgeConfig& bridge) {
+            if (old == nullptr) {
+                actions_.emplace_back(AddBridge{bridge});
+            } else {
+                actions_.emplace_back(ChangeBridge{*old, bridge});
+            }
+        });
+    }
+
+    /// Changes of members that leave a removed bridge, or all other additions and changes.
+    void want_members(bool leaving) {
+        ports_.visit_wanted([&](const PortConfig* old, const PortConfig& port) {
+            const bool in_place = old != nullptr && same_device(*old, port);
+            if ((in_place && leaves_removed_bridge(*old)) != leaving) {
+                return;
+            }
+            if (in_place) {
+                actions_.emplace_back(ChangePort{*old, port});
+            } else {
+                actions_.emplace_back(AddPort{port});
+            }
+        });
+        tunnels_.visit_wanted([&](const TunnelConfig* old, const TunnelConfig& tunnel) {
+            if ((old != nullptr && leaves_removed_bridge(*old)) != leaving) {
+                return;
+            }
+            if (old != nullptr) {
+                actions_.emplace_back(ChangeTunnel{*old, tunnel});
+            } else {
+                actions_.emplace_back(AddTunnel{tunnel});
+            }
+        });
+    }
+
+    template <class Member>
+    [[nodiscard]] bool leaves_removed_bridge(const Member& old) const {
+        return removed_bridges_.contains(old.bridge);
+    }
+
+    Comparison<BridgeConfig> bridges_;
+    Comparison<PortConfig> ports_;
+    Comparison<TunnelConfig> tunnels_;
+    std::set<std::string, std::less<>> removed_bridges_;
+    std::set<std::string, std::less<>> left_bridges_;  ///< Removed ones that members move from.
+    std::vector<Action> actions_;
+};
+
+// --- one line for each action ---
+
+std::string on_bridge(const std::string& bridge, const VlanConfig& vlan) {
+    return " on bridge " + bridge + (vlan == VlanConfig{} ? "" : ", " + text(vlan));
+}
+
+struct Describer {
+    std::string operator()(const AddBridge& action) const {
+        const BridgeConfig& bridge = action.config;
+        return "add bridge " + bridge.name +
+               (bridge.local ? ": local port " + text(*bridge.local) : "");
+    }
+    std::string operator()(const ChangeBridge& action) const {
+        return "change bridge " + action.to.name + ": " + differences(action.from, action.to);
+    }
+    std::string operator()(const RemoveBridge& action) const {
+        return "remove bridge " + action.name;
+    }
+    std::string operator()(const AddPort& action) const {
+        const PortConfig& port = action.config;
+        return "add port " + port.name + ": " + std::string(word_of(kPortKindWords, port.kind)) +
+               " " + (port.kind == PortKind::dpdk ? port.devargs : port.interface) +
+               on_bridge(port.bridge, port.vlan);
+    }
+    std::string operator()(const ChangePort& action) const {
+        return "change port " + action.to.name + ": " + differences(action.from, action.to);
+    }
+    std::string operator()(const RemovePort& action) const { return "remove port " + action.name; }
+    std::string operator()(const AddTunnel& action) const {
+        const TunnelConfig& tunnel = action.config;
+        std::string result = "add tunnel " + tunnel.name + ": " + tunnel.type;
+        result += tunnel.local_ip ? " from " + text(*tunnel.local_ip) : "";
+        result += " to " + text(tunnel.remote_ip);
+        if (tunnel.in_key != tunnel.out_key) {
+            result += " in_key " + text(tunnel.in_key) + " out_key " + text(tunnel.out_key);
+        } else if (tunnel.in_key) {
+            result += " key " + text(*tunnel.in_key);
+        }
+        return result + on_bridge(tunnel.bridge, tunnel.vlan);
+    }
+    std::string operator()(const ChangeTunnel& action) const {
+        return "change tunnel " + action.to.name + ": " + differences(action.from, action.to);
+    }
+    std::string operator()(const RemoveTunnel& action) const {
+        return "remove tunnel " + action.name;
+    }
+    std::string operator()(const ChangeRuntime& action) const {
+        return "set log_level " + text(action.to.daemon.log_level) + ", idle_timeout_s " +
+               text(action.to.flow_cache.idle_timeout_s);
+    }
+};
+
+}  // namespace
+
+Result<std::vector<Action>> plan(const DesiredState& from, const DesiredState& to) {
+    std::string restart;
+    const auto note = [&](std::string_view key, const auto& before, const auto& after) {
+        if (!(before == after)) {
+            restart += restart.empty() ? "" : ", ";
+            restart.append(key).append(" (from ").append(text(before));
+            restart.append(" to ").append(text(after)).append(")");
+        }
+    };
+    visit_restart_fields(from, to, note);
+    if (!restart.empty()) {
+        return tl::unexpected(
+            "a running daemon cannot change " + restart +
+            "; restart culvertd, or keep the running values"
+        );
+    }
+    std::vector<Action> actions = Planner(from, to).run();
+    if (from.daemon.log_level != to.daemon.log_level ||
+        from.flow_cache.idle_timeout_s != to.flow_cache.idle_timeout_s) {
+        actions.emplace_back(ChangeRuntime{to});
+    }
+    return actions;
+}
+
+std::string describe(const Action& action) {
+    return std::visit(Describer{}, action);
+}
+
+}  // namespace culvert::ctl

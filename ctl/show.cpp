@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The tree of `show`, as JSON first; the text is written from the JSON, so that the two never
+// differ.
+
+#include "ctl/show.hpp"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "ctl/config_words.hpp"
+#include "ctl/table.hpp"
+
+namespace culvert::ctl {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json vlan_json(const VlanConfig& vlan) {
+    Json json;
+    json["vlan_mode"] = word_of(kVlanModeWords, vlan.mode);
+    if (vlan.mode != VlanMode::trunk) {
+        json["tag"] = vlan.tag;
+    }
+    if (!vlan.trunks.empty()) {
+        json["trunks"] = vlan.trunks;
+    }
+    return json;
+}
+
+Json device_json(const SwitchPort& port) {
+    Json json;
+    json["name"] = port.name;
+    json["role"] = port.role == PortRole::local ? "local" : "port";
+    json["driver"] = port.driver;
+    if (port.config.kind == PortKind::dpdk) {
+        json["devargs"] = port.config.devargs;
+    } else {
+        json["interface"] = port.config.interface;
+    }
+    json["link"] = port.up ? "up" : "down";
+    json["mtu"] = port.mtu;
+    json["mac"] = port.mac.to_string();
+    json["claimed"] = port.claimed;
+    json.update(vlan_json(port.vlan));
+    if (!port.trouble.empty()) {
+        json["trouble"] = port.trouble;
+    }
+    return json;
+}
+
+Json next_hop_json(const CommandContext& context, const SwitchPort& port) {
+    const Resolution& resolution = port.resolution;
+    Json json;
+    json["state"] = resolution.state == Resolution::State::resolved       ? "resolved"
+                    : resolution.state == Resolution::State::no_neighbour ? "no_neighbour"
+                                                                          : "no_route";
+    if (!resolution.trouble.empty()) {
+        json["trouble"] = resolution.trouble;
+    }
+    if (resolution.state == Resolution::State::no_route) {
+        return json;
+    }
+    const SwitchModel& model = context.switch_.model();
+    json["source"] = resolution.source.to_string();
+    json["address"] = resolution.next_hop.to_string();
+    if (const std::string* bridge = model.bridge_name(resolution.device.bridge)) {
+        json["bridge"] = *bridge;
+    }
+    if (resolution.state == Resolution::State::resolved) {
+        json["mac"] = resolution.next_hop_mac.to_string();
+        const auto located = context.slow_path.locate(
+            resolution.device.bridge, {resolution.device.vlan, resolution.next_hop_mac}
+        );
+        const SwitchPort* out = located ? model.find_port(*located) : nullptr;
+        json["port"] = out == nullptr ? "(flood)" : out->name;
+        json["mtu"] = resolution.mtu;
+    }
+    return json;
+}
+
+Json tunnel_json(const CommandContext& context, const SwitchPort& port) {
+    const TunnelConfig& tunnel = port.tunnel;
+    Json json;
+    json["name"] = port.name;
+    json["role"] = "tunnel";
+    json["type"] = tunnel.type;
+    json["remote_ip"] = tunnel.remote_ip.to_string();
+    json["local_ip"] = tunnel.local_ip ? Json(tunnel.local_ip->to_string()) : Json(nullptr);
+    json["in_key"] = tunnel.in_key ? Json(*tunnel.in_key) : Json(nullptr);
+    json["out_key"] = tunnel.out_key ? Json(*tunnel.out_key) : Json(nullptr);
+    if (tunnel.dst_port != 0) {
+        json["dst_port"] = tunnel.dst_port;
+    }
+    json.update(vlan_json(port.vlan));
+    json["next_hop"] = next_hop_json(context, port);
+    return json;
+}
+
+std::string text_or(const Json& json, const char* key, const std::string& otherwise) {
+    const auto found = json.find(key);
+    if (found == json.end() || found->is_null()) {
+        return otherwise;
+    }
+    return found->is_string() ? found->get<std::string>() : found->dump();
+}
+
+std::string vlan_text(const Json& port) {
+    std::string text;
+    if (port["vlan_mode"] != "trunk") {
+        text +=
+            fmt::format(", {} VLAN {}", port["vlan_mode"].get<std::string>(), port["tag"].dump());
+    }
+    if (port.contains("trunks")) {
+        text += ", trunks " + port["trunks"].dump();
+    }
+    return text;
+}
+
+std::string port_text(const Json& port) {
+    const std::string role = port["role"] == "local" ? "local port" : "port";
+    std::string text = fmt::format(
+        "    {} {}: {} {}, link {}, mtu {}, mac {}{}\n",
+        role,
+        text_or(port, "name", ""),
+        text_or(port, "driver", "-"),
+        text_or(port, "interface", text_or(port, "devargs", "")),
+        text_or(port, "link", ""),
+        text_or(port, "mtu", ""),
+        text_or(port, "mac", ""),
+        vlan_text(port)
+    );
+    if (port.contains("trouble")) {
+        text += fmt::format("        trouble: {}\n", text_or(port, "trouble", ""));
+    }
+    return text;
+}
+
+std::string tunnel_text(const Json& tunnel) {
+    const std::string in = text_or(tunnel, "in_key", "none");
+    const std::string out = text_or(tunnel, "out_key", "none");
+    std::string text = fmt::format(
+        "    tunnel {}: {} to {}, key {}{}{}\n",
+        text_or(tunnel, "name", ""),
+        text_or(tunnel, "type", ""),
+        text_or(tunnel, "remote_ip", ""),
+        in == out ? in : "in " + in + " out " + out,
+        tunnel.contains("dst_port") ? ", UDP port " + text_or(tunnel, "dst_port", "") : "",
+        vlan_text(tunnel)
+    );
+    const Json& hop = tunnel["next_hop"];
+    if (hop["state"] == "resolved") {
+        text += fmt::format(
+            "        from {} by {} at {}, bridge {} port {}, mtu {}\n",
+            text_or(hop, "source", ""),
+            text_or(hop, "address", ""),
+            text_or(hop, "mac", ""),
+            text_or(hop, "bridge", ""),
+            text_or(hop, "port", ""),
+            text_or(hop, "mtu", "")
+        );
+    } else {
+        text +=
+            fmt::format("        {}: {}\n", text_or(hop, "state", ""), text_or(hop, "trouble", ""));
+    }
+    return text;
+}
+
+}  // namespace
+
+Result<std::string> show_switch(const CommandContext& context, Arguments arguments) {
+    const auto format = take_format(arguments);
+    if (!format) {
+        return tl::unexpected(format.error());
+    }
+    Json bridges = Json::array();
+    const SwitchModel& model = context.switch_.model();
+    for (const auto& [name, bridge] : model.bridges) {
+        Json json;
+        json["name"] = name;
+        json["mac_ageing_s"] = bridge.config.mac_ageing_s;
+        json["split_horizon"] = bridge.config.split_horizon;
+        json["ports"] = Json::array();
+        json["tunnels"] = Json::array();
+        for (const auto& [index, port] : model.ports) {
+            if (port.bridge != bridge.index) {
+                continue;
+            }
+            if (port.role == PortRole::tunnel) {
+                json["tunnels"].push_back(tunnel_json(context, port));
+            } else {
+                json["ports"].push_back(device_json(port));
+            }
+        }
+        bridges.push_back(std::move(json));
+    }
+    if (*format == OutputFormat::json) {
+        return render_json(Json{{"bridges", bridges}});
+    }
+    std::string text;
+    for (const Json& bridge : bridges) {
+        text += fmt::format(
+            "bridge {}{}\n",
+            text_or(bridge, "name", ""),
+            bridge["split_horizon"] == true ? " (split horizon)" : ""
+        );
+        for (const Json& port : bridge["ports"]) {
+            text += port_text(port);
+        }
+        for (const Json& tunnel : bridge["tunnels"]) {
+            text += tunnel_text(tunnel);
+        }
+    }
+    return text.empty() ? "no bridges\n" : text;
+}
+
+}  // namespace culvert::ctl

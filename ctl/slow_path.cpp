@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Forwarding decisions, made once per flow. See slow_path.hpp.
+
+#include "ctl/slow_path.hpp"
+
+#include "dataplane/clock.hpp"
+
+namespace culvert::ctl {
+
+using dataplane::coarse_clock_s;
+using dataplane::Decision;
+using dataplane::DropReason;
+using dataplane::FlowAction;
+using dataplane::FlowKey;
+using dataplane::FlowVerdict;
+using dataplane::kPortNone;
+using dataplane::PortView;
+using dataplane::Upcall;
+
+namespace {
+
+constexpr std::size_t kUpcallsPerDrain =
+    4096;  // Then other events of the control thread get a turn.
+constexpr std::size_t kFlowsPerSweep = 65536;
+
+}  // namespace
+
+SlowPath::SlowPath(dataplane::Workers& workers, dataplane::FlowCache& flows)
+    : workers_(workers), flows_(flows), counters_(std::make_unique<dataplane::WorkerCounters>()) {}
+
+SlowPath::~SlowPath() {
+    for (auto& [port, packets] : held_) {
+        for (const Held& held : packets) {
+            rte_pktmbuf_free(held.packet);
+        }
+    }
+}
+
+BridgeTable&
+SlowPath::insert_bridge(std::uint16_t bridge, std::size_t mac_table_size, std::uint32_t ageing_s) {
+    auto& table = bridges_[bridge];
+    table = std::make_unique<BridgeTable>(BridgeTable{Fdb(mac_table_size), ageing_s});
+    return *table;
+}
+
+void SlowPath::erase_bridge(std::uint16_t bridge) {
+    bridges_.erase(bridge);
+}
+
+BridgeTable* SlowPath::bridge(std::uint16_t index) {
+    const auto found = bridges_.find(index);
+    return found == bridges_.end() ? nullptr : found->second.get();
+}
+
+void SlowPath::forget_flows(const FdbKey& key) {
+    for (const FlowKey& flow : index_.about(key)) {
+        flows_.erase(flow);
+        index_.erase(flow);
+    }
+}
+
+void SlowPath::changed(std::uint16_t bridge, const std::vector<FdbKey>& keys) {
+    for (const FdbKey& key : keys) {
+        forget_flows(key);
+        if (on_fdb_change) {
+            on_fdb_change(bridge, key);
+        }
+    }
+}
+
+bool SlowPath::insert_fixed(std::uint16_t bridge, const FdbKey& key, std::uint16_t port) {
+    BridgeTable* table = this->bridge(bridge);
+    if (table == nullptr || !table->fdb.insert_fixed(key, port)) {
+        return false;
+    }
+    changed(bridge, {key});
+    return true;
+}
+
+void SlowPath::erase_fixed(std::uint16_t bridge, const FdbKey& key) {
+    BridgeTable* table = this->bridge(bridge);
+    if (table != nullptr && table->fdb.erase(key)) {
+        changed(bridge, {key});
+    }
+}
+
+std::size_t SlowPath::flush_bridge(std::uint16_t bridge) {
+    BridgeTable* table = this->bridge(bridge);
+    if (table == nullptr) {
+        return 0;
+    }
+    const auto keys = table->fdb.flush();
+    changed(bridge, keys);
+    return keys.size();
+}
+
+void SlowPath::flush_port(std::uint16_t bridge, std::uint16_t port) {
+    BridgeTable* table = this->bridge(bridge);
+    if (table != nullptr) {
+        changed(bridge, table->fdb.flush_port(port));
+    }
+}
+
+void SlowPath::flush_flows() {
+    flows_.clear();
+    index_.clear();
+}
+
+std::optional<std::uint16_t> SlowPath::locate(std::uint16_t bridge, const FdbKey& key) const {
+    const auto found = bridges_.find(bridge);
+    if (found == bridges_.end()) {
+        return std::nullopt;
+    }
+    const FdbEntry* entry = found->second->fdb.find(key);
+    return entry == nullptr ? std::nullopt : std::optional(entry->port);
+}
+
+void SlowPath::drain() {
+    workers_.arm_wake();
+    for (std::size_t i = 0; i < kUpcallsPerDrain; ++i) {
+        const auto asked = workers_.next_upcall();
+        if (!asked) {
+            break;
+        }
+        if (asked->upcall.kind == Upcall::Kind::miss) {
+            answer_miss(asked->worker, asked->upcall);
+        } else {
+            answer_resolve(asked->worker, asked->upcall);
+        }
+    }
+}
+
+void SlowPath::answer_miss(unsigned worker, const Upcall& upcall) {
+    Decision decision;
+    decision.slot = upcall.slot;
+    const PortView* in = snapshot_ == nullptr ? nullptr : snapshot_->port(upcall.key.in_port);
+    if (in == nullptr || in->bridge == kPortNone || bridge(in->bridge) == nullptr) {
+        decision.action.reason = DropReason::port_removed;
+    } else {
+        const std::uint16_t home = in->bridge;  // learn() may free the snapshot that `in` is of.
+        learn(upcall.key, home);
+        decision.action = decide(upcall.key, home);
+        insert_flow(upcall.key, decision.action);
+    }
+    // learn() may have led to a newer snapshot; the answer was made on it.
+    decision.version = snapshot_ == nullptr ? 0 : snapshot_->version;
+    workers_.send(worker, decision);
+}
+
+void SlowPath::learn(const FlowKey& key, std::uint16_t bridge) {
+    const FdbKey source{key.vlan, key.source};
+    Fdb& fdb = bridges_.at(bridge)->fdb;
+    const auto result = fdb.learn(source, key.in_port, coarse_clock_s(), [this](const FdbKey& mac) {
+        return last_used(mac);
+    });
+    if (result.evicted) {
+        changed(bridge, {*result.evicted});
+    }
+    if (result.learned != Fdb::Learned::unchanged) {
+        changed(bridge, {source});
+    }
+}
+
+FlowAction SlowPath::decide(const FlowKey& key, std::uint16_t bridge) {
+    const FlowAction flood{.verdict = FlowVerdict::flood, .reason = DropReason::none};
+    if (key.destination.is_group()) {
+        return flood;
+    }
+    const FdbEntry* entry = bridges_.at(bridge)->fdb.find({key.vlan, key.destination});
+    if (entry == nullptr) {
+        return flood;
+    }
+    if (entry->port == key.in_port) {
+        return {.verdict = FlowVerdict::drop, .reason = DropReason::hairpin};
+    }
+    const PortView* out = snapshot_->port(entry->port);
+    if (out == nullptr || out->bridge != bridge || !out->vlan.carries(key.vlan)) {
+        return flood;
+    }
+    if (snapshot_->bridges[bridge].split_horizon && out->is_tunnel() &&
+        snapshot_->ports[key.in_port].is_tunnel()) {
+        return {.verdict = FlowVerdict::drop, .reason = DropReason::split_horizon};
+    }
+    return {.verdict = FlowVerdict::forward, .reason = DropReason::none, .out_port = entry->port};
+}
+
+void SlowPath::insert_flow(const FlowKey& key, const FlowAction& action) {
+    const auto result =
+        flows_.insert(key, action, snapshot_->ports[key.in_port].generation, coarse_clock_s());
+    if (result.evicted) {
+        index_.erase(result.evicted_key);
+    }
+    if (result.ok) {
+        index_.insert(key);
+    }
+}
+
+void SlowPath::answer_resolve(unsigned worker, const Upcall& upcall) {
+    const PortView* view = snapshot_ == nullptr ? nullptr : snapshot_->port(upcall.port);
+    if (view == nullptr || !view->is_tunnel()) {
+        drop(upcall.packet, DropReason::port_removed, upcall.port);
+        return;
+    }
+    const dataplane::TunnelView& tunnel = snapshot_->tunnels[view->tunnel];
+    auto& waiting = held_[upcall.port];
+    if (tunnel.resolved && waiting.empty()) {
+        Decision decision;
+        decision.kind = Decision::Kind::encap;
+        decision.port = upcall.port;
+        decision.packet = upcall.packet;
+        decision.version = snapshot_->version;
+        workers_.send(worker, decision);
+        return;
+    }
+    if (tunnel.unresolved != DropReason::none) {
+        drop(upcall.packet, tunnel.unresolved, upcall.port);
+        return;
+    }
+    if (waiting.size() >= dataplane::kNeighbourQueueMax ||
+        held_packets_ >= dataplane::kNeighbourHeldMax) {
+        drop(upcall.packet, DropReason::neighbour_queue_full, upcall.port);
+        return;
+    }
+    waiting.push_back({upcall.packet, worker, dataplane::clock_ms()});
+    ++held_packets_;
+    if (on_unresolved) {
+        on_unresolved(upcall.port);
+    }
+}
+
+void SlowPath::release(std::uint16_t port, std::uint64_t version) {
+    const auto waiting = held_.find(port);
+    if (waiting == held_.end()) {
+        return;
+    }
+    for (const Held& held : waiting->second) {
+        Decision decision;
+        decision.kind = Decision::Kind::encap;
+        decision.port = port;
+        decision.packet = held.packet;
+        decision.version = version;
+        workers_.send(held.worker, decision);
+    }
+    held_packets_ -= waiting->second.size();
+    held_.erase(waiting);
+}
+
+void SlowPath::abandon(std::uint16_t port, DropReason reason) {
+    const auto waiting = held_.find(port);
+    if (waiting == held_.end()) {
+        return;
+    }
+    for (const Held& held : waiting->second) {
+        drop(held.packet, reason, port);
+    }
+    held_packets_ -= waiting->second.size();
+    held_.erase(waiting);
+}
+
+std::optional<std::uint32_t> SlowPath::last_used(const FdbKey& key) const {
+    const FlowIndex::Flows* flows = index_.from(key);
+    if (flows == nullptr) {
+        return std::nullopt;
+    }
+    std::optional<std::uint32_t> latest;
+    for (const FlowKey& flow : *flows) {
+        const dataplane::FlowEntry* entry = flows_.find(flow, dataplane::hash(flow));
+        if (entry != nullptr) {
+            const std::uint32_t used = entry->last_used_s.load(std::memory_order_relaxed);
+            latest = std::max(latest.value_or(0), used);
+        }
+    }
+    return latest;
+}
+
+std::uint32_t SlowPath::last_seen_s(const FdbEntry& entry) const {
+    return std::max(entry.last_seen_s, last_used(entry.key).value_or(0));
+}
+
+void SlowPath::tick(std::uint32_t idle_timeout_s) {
+    const std::uint32_t now_s = coarse_clock_s();
+    flows_.sweep(
+        kFlowsPerSweep,
+        [&](const dataplane::FlowEntry& entry) {
+            return entry.last_used_s.load(std::memory_order_relaxed) + idle_timeout_s < now_s;
+        },
+        [&](const dataplane::FlowEntry& entry) {
+            const PortView* in =
+                snapshot_ == nullptr ? nullptr : snapshot_->port(entry.key.in_port);
+            BridgeTable* table = in == nullptr ? nullptr : bridge(in->bridge);
+            if (table != nullptr) {
+                table->fdb.refresh_if_present(
+                    {entry.key.vlan, entry.key.source},
+                    entry.key.in_port,
+                    entry.last_used_s.load(std::memory_order_relaxed)
+                );
+            }
+            index_.erase(entry.key);
+        }
+    );
+    for (auto& [index, table] : bridges_) {
+        changed(index, table->fdb.expire(now_s, table->ageing_s, [this](const FdbKey& mac) {
+            return last_used(mac);
+        }));
+    }
+    const std::uint64_t now_ms = dataplane::clock_ms();
+    for (auto at = held_.begin(); at != held_.end();) {
+        auto& waiting = at->second;
+        while (!waiting.empty() && now_ms - waiting.front().since_ms > dataplane::kNeighbourWaitMs
+        ) {
+            drop(waiting.front().packet, DropReason::neighbour_timeout, at->first);
+            waiting.pop_front();
+            --held_packets_;
+        }
+        at = waiting.empty() ? held_.erase(at) : std::next(at);
+    }
+}
+
+void SlowPath::drop(rte_mbuf* packet, DropReason reason, std::uint16_t port) {
+    counters_->drop(reason, port);
+    rte_pktmbuf_free(packet);
+}
+
+}  // namespace culvert::ctl

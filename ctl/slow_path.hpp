@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Decides what workers ask: learns the source, looks the destination up, makes the flow entry and
+// answers; keeps packets of tunnels whose next hop is being resolved. Control thread only.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "ctl/fdb.hpp"
+#include "ctl/flow_index.hpp"
+#include "dataplane/worker.hpp"
+
+namespace culvert::ctl {
+
+/// One bridge as the slow path sees it.
+struct BridgeTable {
+    Fdb fdb;
+    std::uint32_t ageing_s = 300;
+};
+
+class SlowPath {
+public:
+    SlowPath(dataplane::Workers& workers, dataplane::FlowCache& flows);
+    ~SlowPath();
+    SlowPath(const SlowPath&) = delete;
+    SlowPath& operator=(const SlowPath&) = delete;
+
+    /// Told of (bridge, key) whose place in the FDB changed.
+    std::function<void(std::uint16_t bridge, const FdbKey& key)> on_fdb_change;
+    /// Told of the tunnel port that has packets but no resolved next hop.
+    std::function<void(std::uint16_t tunnel_port)> on_unresolved;
+
+    /// The newest snapshot: the ports and bridges that decisions are made on. Must be set before
+    /// workers can adopt it.
+    void set_snapshot(const dataplane::Snapshot* snapshot) { snapshot_ = snapshot; }
+    /// Decisions made from now on wait for this snapshot.
+    [[nodiscard]] const dataplane::Snapshot* snapshot() const { return snapshot_; }
+
+    BridgeTable&
+    insert_bridge(std::uint16_t bridge, std::size_t mac_table_size, std::uint32_t ageing_s);
+    void erase_bridge(std::uint16_t bridge);
+    [[nodiscard]] const std::map<std::uint16_t, std::unique_ptr<BridgeTable>>& bridges() const {
+        return bridges_;
+    }
+    [[nodiscard]] BridgeTable* bridge(std::uint16_t index);
+
+    bool insert_fixed(std::uint16_t bridge, const FdbKey& key, std::uint16_t port);
+    void erase_fixed(std::uint16_t bridge, const FdbKey& key);
+    /// Forgets what was learned: on one bridge, or what points to one port.
+    std::size_t flush_bridge(std::uint16_t bridge);
+    void flush_port(std::uint16_t bridge, std::uint16_t port);
+    void flush_flows();
+
+    /// The port that leads to an address.
+    [[nodiscard]] std::optional<std::uint16_t>
+    locate(std::uint16_t bridge, const FdbKey& key) const;
+
+    /// When the address was last seen, counting what workers forwarded without asking.
+    [[nodiscard]] std::uint32_t last_seen_s(const FdbEntry& entry) const;
+
+    /// Answers every upcall that waits.
+    void drain();
+
+    /// Packets held for tunnel `port` are sent once workers have the snapshot `version`; call it
+    /// before publishing.
+    void release(std::uint16_t port, std::uint64_t version);
+    /// Packets held for `port` are dropped.
+    void abandon(std::uint16_t port, dataplane::DropReason reason);
+
+    /// Ageing of MAC addresses, flows and held packets; several times a second.
+    void tick(std::uint32_t idle_timeout_s);
+
+    /// Drops that happened here, by reason and port.
+    [[nodiscard]] const dataplane::WorkerCounters& counters() const { return *counters_; }
+
+private:
+    struct Held {
+        rte_mbuf* packet = nullptr;
+        unsigned worker = 0;
+        std::uint64_t since_ms = 0;
+    };
+
+    void answer_miss(unsigned worker, const dataplane::Upcall& upcall);
+    void answer_resolve(unsigned worker, const dataplane::Upcall& upcall);
+    dataplane::FlowAction decide(const dataplane::FlowKey& key, std::uint16_t bridge);
+    void learn(const dataplane::FlowKey& key, std::uint16_t bridge);
+    void insert_flow(const dataplane::FlowKey& key, const dataplane::FlowAction& action);
+    void forget_flows(const FdbKey& key);
+    void changed(std::uint16_t bridge, const std::vector<FdbKey>& keys);
+    void drop(rte_mbuf* packet, dataplane::DropReason reason, std::uint16_t port);
+    [[nodiscard]] std::optional<std::uint32_t> last_used(const FdbKey& key) const;
+
+    dataplane::Workers& workers_;
+    dataplane::FlowCache& flows_;
+    const dataplane::Snapshot* snapshot_ = nullptr;
+    std::map<std::uint16_t, std::unique_ptr<BridgeTable>> bridges_;
+    FlowIndex index_;
+    std::map<std::uint16_t, std::deque<Held>> held_;  ///< By tunnel port.
+    std::size_t held_packets_ = 0;
+    std::unique_ptr<dataplane::WorkerCounters> counters_;
+};
+
+}  // namespace culvert::ctl

@@ -1,0 +1,592 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Applies plans. What follows the kernel's events is in switch_events.cpp.
+
+#include "ctl/switch.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <thread>
+
+#include <fmt/format.h>
+#include <net/if.h>
+
+#include "ctl/log.hpp"
+#include "ctl/sentence.hpp"
+#include "dataplane/clock.hpp"
+
+namespace culvert::ctl {
+
+using dataplane::DropReason;
+using dataplane::Port;
+
+namespace {
+
+/// The host's interfaces, for messages.
+std::string interface_list() {
+    struct if_nameindex* all = if_nameindex();
+    std::string text;
+    for (const struct if_nameindex* at = all; at != nullptr && at->if_index != 0; ++at) {
+        text += (text.empty() ? "" : ", ") + std::string(at->if_name);
+    }
+    if_freenameindex(all);
+    return text;
+}
+
+/// Devices of ours that exist while `state` runs.
+std::set<std::string> own_devices(const DesiredState& state) {
+    std::set<std::string> names;
+    for (const BridgeConfig& bridge : state.bridges) {
+        if (bridge.local) {
+            names.insert(bridge.name);
+        }
+    }
+    for (const PortConfig& port : state.ports) {
+        if (port.kind == PortKind::tap) {
+            names.insert(port.interface);
+        }
+    }
+    return names;
+}
+
+PortConfig local_port_config(const BridgeConfig& bridge) {
+    PortConfig config;
+    config.name = bridge.name;
+    config.bridge = bridge.name;
+    config.kind = PortKind::tap;
+    config.interface = bridge.name;
+    config.vlan = bridge.local->vlan;
+    config.mac = bridge.local->mac;
+    config.mtu = bridge.local->mtu;
+    config.origin = bridge.origin;
+    return config;
+}
+
+/// The address of the lowest of the bridge's interfaces, as OVS chooses it: unlike a random one it
+/// is the same after a restart, so that the neighbours of other hosts stay right. Interfaces that
+/// come and go do not count.
+std::optional<tunnels::MacAddress>
+lowest_port_mac(const DesiredState& state, const std::string& bridge, const Underlay& underlay) {
+    std::optional<tunnels::MacAddress> lowest;
+    for (const PortConfig& port : state.ports) {
+        if (port.bridge != bridge || port.kind != PortKind::linux_interface || port.hotplug) {
+            continue;
+        }
+        const auto link = underlay.link(port.interface);
+        if (link && !link->mac.is_zero() && !link->mac.is_group()) {
+            lowest = lowest ? std::min(*lowest, link->mac) : link->mac;
+        }
+    }
+    return lowest;
+}
+
+/// `to` with an address for each local port that has none configured: the one it has, or
+/// lowest_port_mac().
+DesiredState
+with_local_macs(DesiredState to, const DesiredState& running, const Underlay& underlay) {
+    for (BridgeConfig& bridge : to.bridges) {
+        if (!bridge.local || bridge.local->mac) {
+            continue;
+        }
+        const auto before = std::find_if(
+            running.bridges.begin(),
+            running.bridges.end(),
+            [&](const BridgeConfig& other) { return other.name == bridge.name && other.local; }
+        );
+        bridge.local->mac = before != running.bridges.end()
+                                ? before->local->mac
+                                : lowest_port_mac(to, bridge.name, underlay);
+    }
+    return to;
+}
+
+/// What a device is known by: two open ports must not share it.
+std::string device_key(const PortConfig& config) {
+    return config.kind == PortKind::dpdk ? "dpdk:" + config.devargs : config.interface;
+}
+
+}  // namespace
+
+Result<void>
+check_devices(const DesiredState& from, const DesiredState& to, const Underlay& underlay) {
+    const auto own = own_devices(from);
+    std::set<std::string> present;
+    for (const PortConfig& port : from.ports) {
+        if (port.kind == PortKind::linux_interface) {
+            present.insert(port.interface);
+        }
+    }
+    for (const PortConfig& port : to.ports) {
+        if (port.kind == PortKind::linux_interface && !port.hotplug &&
+            !present.contains(port.interface) && !underlay.link(port.interface)) {
+            return tl::unexpected(sentence(
+                port.origin,
+                item("[[port]]", port.name),
+                fmt::format(
+                    "interface = {} does not exist; valid: an existing interface ({}), or hotplug "
+                    "= true to wait for it",
+                    quote(port.interface),
+                    interface_list()
+                )
+            ));
+        }
+        if (port.kind == PortKind::tap && !own.contains(port.interface) &&
+            underlay.link(port.interface)) {
+            return tl::unexpected(sentence(
+                port.origin,
+                item("[[port]]", port.name),
+                fmt::format(
+                    "interface = {} is the name of an existing device; valid: a name that is free",
+                    quote(port.interface)
+                )
+            ));
+        }
+    }
+    for (const BridgeConfig& bridge : to.bridges) {
+        if (bridge.local && !own.contains(bridge.name) && underlay.link(bridge.name)) {
+            return tl::unexpected(sentence(
+                bridge.origin,
+                item("[[bridge]]", bridge.name),
+                fmt::format(
+                    "name = {} is the name of an existing device, so the local port cannot have "
+                    "it; valid: a name that is free",
+                    quote(bridge.name)
+                )
+            ));
+        }
+    }
+    return {};
+}
+
+Switch::Switch(const SwitchParts& parts, const DesiredState& running)
+    : parts_(parts), running_(running) {
+    parts_.slow_path.on_fdb_change = [this](std::uint16_t bridge, const FdbKey& key) {
+        for (const auto& [index, port] : model_.ports) {
+            const Resolution& resolution = port.resolution;
+            changed_ =
+                changed_ ||
+                (port.role == PortRole::tunnel && resolution.state == Resolution::State::resolved &&
+                 resolution.device.bridge == bridge && resolution.next_hop_mac == key.mac);
+        }
+    };
+    parts_.slow_path.on_unresolved = [this](std::uint16_t tunnel_port) {
+        const auto found = model_.ports.find(tunnel_port);
+        if (found != model_.ports.end() && found->second.role == PortRole::tunnel) {
+            probe(found->second);
+        }
+    };
+}
+
+Switch::~Switch() {
+    for (auto& [index, port] : model_.ports) {
+        if (port.claimed) {
+            static_cast<void>(parts_.claims.release(port.config.interface));
+        }
+    }
+    parts_.slow_path.on_fdb_change = nullptr;
+    parts_.slow_path.on_unresolved = nullptr;
+}
+
+Result<Switch::Applied> Switch::apply(const DesiredState& wanted) {
+    const DesiredState to = with_local_macs(wanted, running_, parts_.underlay);
+    const auto actions = plan(running_, to);
+    if (!actions) {
+        return tl::unexpected(actions.error());
+    }
+    if (auto checked = check_devices(running_, to, parts_.underlay); !checked) {
+        return tl::unexpected(checked.error());
+    }
+    auto ahead = open_ahead(*actions);
+    if (!ahead) {
+        return tl::unexpected(ahead.error());
+    }
+    // From here on the state changes. A device that could not be opened ahead (its predecessor held
+    // it) and now fails leaves its port without a device and is reported; everything else is
+    // applied.
+    std::vector<std::string> done;
+    std::string trouble;
+    for (const Action& action : *actions) {
+        if (const auto executed = execute(action, *ahead); !executed) {
+            trouble += (trouble.empty() ? "" : "; ") + executed.error();
+        }
+        done.push_back(describe(action));
+        logger("switch").info("{}", done.back());
+    }
+    set_static_macs();
+    running_ = to;
+    // Devices made above are new links and addresses: the mirror has to know them before tunnels
+    // are resolved.
+    on_events(parts_.underlay.read_events());
+    resolve_all();
+    changed_ = changed_ || !actions->empty() || version_ == 0;
+    publish_if_changed();
+    return Applied{std::move(done), std::move(trouble)};
+}
+
+Result<std::unique_ptr<Port>> Switch::open_device(const PortConfig& config) {
+    const auto explain = [&](const std::string& error) {
+        return tl::unexpected(sentence(config.origin, item("[[port]]", config.name), error));
+    };
+    Result<std::unique_ptr<Port>> port;
+    switch (config.kind) {
+    case PortKind::linux_interface:
+        port = dataplane::open_linux_port({.interface = config.interface}, parts_.pools);
+        break;
+    case PortKind::tap:
+        port = dataplane::open_tap_port(
+            {.name = config.interface, .mac = config.mac, .mtu = config.mtu}, parts_.pools
+        );
+        break;
+    case PortKind::dpdk:
+        port = dataplane::open_ethdev_port(
+            {.name = config.name,
+             .devargs = config.devargs,
+             .rx_queues = config.rx_queues,
+             .tx_queues = parts_.workers.count(),
+             .mtu = config.mtu},
+            parts_.pools
+        );
+        break;
+    }
+    if (!port) {
+        return explain(port.error());
+    }
+    return port;
+}
+
+Result<Switch::Devices> Switch::open_ahead(const std::vector<Action>& actions) {
+    std::set<std::string> in_use;
+    for (const auto& [index, port] : model_.ports) {
+        if (port.device) {
+            in_use.insert(device_key(port.config));
+        }
+    }
+    Devices devices;
+    const auto open = [&](const PortConfig& config) -> Result<void> {
+        const std::string key = device_key(config);
+        const bool waits =
+            config.kind == PortKind::linux_interface && !parts_.underlay.link(config.interface);
+        if (in_use.contains(key) || waits) {
+            return {};
+        }
+        auto device = open_device(config);
+        if (!device) {
+            return tl::unexpected(device.error());
+        }
+        devices[key] = std::move(*device);
+        return {};
+    };
+    for (const Action& action : actions) {
+        Result<void> opened;
+        if (const auto* port = std::get_if<AddPort>(&action)) {
+            opened = open(port->config);
+        } else if (const auto* bridge = std::get_if<AddBridge>(&action);
+                   bridge != nullptr && bridge->config.local) {
+            opened = open(local_port_config(bridge->config));
+        } else if (const auto* change = std::get_if<ChangeBridge>(&action);
+                   change != nullptr && change->to.local && !change->from.local) {
+            opened = open(local_port_config(change->to));
+        }
+        if (!opened) {
+            return tl::unexpected(opened.error());
+        }
+    }
+    return devices;
+}
+
+Result<void> Switch::execute(const Action& action, Devices& ahead) {
+    return std::visit(
+        [&](const auto& a) -> Result<void> {
+            using T = std::decay_t<decltype(a)>;
+            if constexpr (std::is_same_v<T, AddBridge>) {
+                return add_bridge(a.config, ahead);
+            } else if constexpr (std::is_same_v<T, ChangeBridge>) {
+                return change_bridge(a.from, a.to, ahead);
+            } else if constexpr (std::is_same_v<T, RemoveBridge>) {
+                remove_bridge(a.name);
+            } else if constexpr (std::is_same_v<T, AddPort>) {
+                return add_port(a.config, ahead);
+            } else if constexpr (std::is_same_v<T, ChangePort>) {
+                return change_port(a.from, a.to);
+            } else if constexpr (std::is_same_v<T, AddTunnel>) {
+                add_tunnel(a.config);
+            } else if constexpr (std::is_same_v<T, ChangeTunnel>) {
+                change_tunnel(a.to);
+            } else if constexpr (std::is_same_v<T, ChangeRuntime>) {
+                log_set_level(a.to.daemon.log_level);
+            } else {
+                remove_port(a.name);
+            }
+            return {};
+        },
+        action
+    );
+}
+
+Result<void> Switch::add_bridge(const BridgeConfig& config, Devices& ahead) {
+    std::uint16_t index = 0;
+    while (model_.bridge_name(index) != nullptr) {
+        ++index;
+    }
+    model_.bridges[config.name] = {index, config};
+    parts_.slow_path.insert_bridge(index, config.mac_table_size, config.mac_ageing_s);
+    changed_ = true;
+    return config.local ? add_local_port(config, ahead) : Result<void>{};
+}
+
+Result<void> Switch::add_local_port(const BridgeConfig& config, Devices& ahead) {
+    SwitchPort& port = insert_port(config.name, PortRole::local, config.name, config.local->vlan);
+    port.config = local_port_config(config);
+    const auto opened = ahead.find(config.name);
+    Result<std::unique_ptr<Port>> device;
+    if (opened != ahead.end()) {
+        device = std::move(opened->second);
+        ahead.erase(opened);
+    } else {
+        wait_for_grace();
+        device = open_device(port.config);
+    }
+    if (!device) {
+        port.trouble = device.error();
+        return tl::unexpected(device.error());
+    }
+    attach(port, std::move(*device));
+    return set_up_local_device(port, config);
+}
+
+Result<void> Switch::set_up_local_device(const SwitchPort& port, const BridgeConfig& config) {
+    for (const InterfaceAddress& address : config.local->addresses) {
+        const auto added =
+            parts_.underlay.add_address(port.ifindex, address.address, address.prefix_bits);
+        if (!added) {
+            return tl::unexpected(
+                sentence(config.origin, item("[[bridge]]", config.name), added.error())
+            );
+        }
+    }
+    if (config.local->up) {
+        return parts_.underlay.set_link_up(port.ifindex, true);
+    }
+    return {};
+}
+
+void Switch::change_addresses(
+    const SwitchPort& port, const LocalPortConfig& from, const LocalPortConfig& to
+) {
+    const auto missing = [](const LocalPortConfig& in, const InterfaceAddress& address) {
+        return std::find(in.addresses.begin(), in.addresses.end(), address) == in.addresses.end();
+    };
+    for (const InterfaceAddress& address : from.addresses) {
+        if (missing(to, address)) {
+            const auto removed =
+                parts_.underlay.remove_address(port.ifindex, address.address, address.prefix_bits);
+            if (!removed) {
+                logger("switch").warn("{}", removed.error());
+            }
+        }
+    }
+    for (const InterfaceAddress& address : to.addresses) {
+        if (missing(from, address)) {
+            const auto added =
+                parts_.underlay.add_address(port.ifindex, address.address, address.prefix_bits);
+            if (!added) {
+                logger("switch").warn("{}", added.error());
+            }
+        }
+    }
+}
+
+Result<void>
+Switch::change_bridge(const BridgeConfig& from, const BridgeConfig& to, Devices& ahead) {
+    SwitchBridge& bridge = model_.bridges.at(to.name);
+    bridge.config = to;
+    changed_ = true;
+    BridgeTable& table = *parts_.slow_path.bridge(bridge.index);
+    table.ageing_s = to.mac_ageing_s;
+    table.fdb.set_size_max(to.mac_table_size);
+    if (from.split_horizon != to.split_horizon) {
+        for (auto& [index, port] : model_.ports) {
+            if (port.bridge == bridge.index && port.role == PortRole::tunnel) {
+                port.generation = ++generation_;
+            }
+        }
+    }
+    SwitchPort* port = model_.local_port(bridge.index);
+    const bool remake = from.local && to.local && from.local->mac != to.local->mac;
+    if (port != nullptr && (!to.local || remake)) {
+        remove_port(to.name, true);
+        publish_if_changed();
+        port = nullptr;
+    }
+    if (!to.local) {
+        return {};
+    }
+    if (port == nullptr) {
+        return add_local_port(to, ahead);
+    }
+    change_addresses(*port, *from.local, *to.local);
+    if (port->vlan != to.local->vlan) {
+        port->vlan = to.local->vlan;
+        port->generation = ++generation_;
+        parts_.slow_path.flush_port(bridge.index, port->index);
+        static_cast<void>(parts_.slow_path.insert_fixed(
+            bridge.index, {untagged_vlan(port->vlan), port->mac}, port->index
+        ));
+    }
+    if (to.local->mtu && from.local->mtu != to.local->mtu) {
+        return parts_.underlay.set_link_mtu(port->ifindex, *to.local->mtu);
+    }
+    return {};
+}
+
+void Switch::remove_bridge(const std::string& name) {
+    const auto found = model_.bridges.find(name);
+    if (found == model_.bridges.end()) {
+        return;
+    }
+    remove_port(name, true);
+    parts_.slow_path.erase_bridge(found->second.index);
+    std::erase_if(fixed_, [&](const auto& fixed) { return fixed.first == found->second.index; });
+    model_.bridges.erase(found);
+    changed_ = true;
+    publish_if_changed();
+}
+
+void Switch::set_static_macs() {
+    std::vector<std::pair<std::uint16_t, FdbKey>> wanted;
+    for (const auto& [name, bridge] : model_.bridges) {
+        for (const StaticMac& entry : bridge.config.static_macs) {
+            SwitchPort* port = model_.find_port(entry.port, entry.port == name);
+            if (port == nullptr) {
+                continue;
+            }
+            const FdbKey key{entry.vlan, entry.mac};
+            wanted.emplace_back(bridge.index, key);
+            static_cast<void>(parts_.slow_path.insert_fixed(bridge.index, key, port->index));
+        }
+    }
+    for (const auto& fixed : fixed_) {
+        if (std::find(wanted.begin(), wanted.end(), fixed) == wanted.end()) {
+            parts_.slow_path.erase_fixed(fixed.first, fixed.second);
+        }
+    }
+    fixed_ = std::move(wanted);
+}
+
+SwitchPort& Switch::insert_port(
+    const std::string& name, PortRole role, const std::string& bridge, const VlanConfig& vlan
+) {
+    const std::uint16_t index = free_port_index();
+    SwitchPort& port = model_.ports[index];
+    port.name = name;
+    port.index = index;
+    port.role = role;
+    port.bridge = model_.bridges.at(bridge).index;
+    port.vlan = vlan;
+    port.generation = ++generation_;
+    port.before = port_totals(parts_.workers, parts_.slow_path.counters(), index);
+    changed_ = true;
+    return port;
+}
+
+std::uint16_t Switch::free_port_index() {
+    // Lowest free first keeps tables small; going on behind the last one given out keeps an index
+    // from meaning two ports within one reload.
+    while (model_.ports.contains(next_port_index_)) {
+        next_port_index_ =
+            static_cast<std::uint16_t>((next_port_index_ + 1U) % dataplane::kPortsMax);
+    }
+    const std::uint16_t index = next_port_index_;
+    next_port_index_ = static_cast<std::uint16_t>((next_port_index_ + 1U) % dataplane::kPortsMax);
+    return index;
+}
+
+Result<void> Switch::add_port(const PortConfig& config, Devices& ahead) {
+    SwitchPort& port = insert_port(config.name, PortRole::device, config.bridge, config.vlan);
+    port.config = config;
+    const auto opened = ahead.find(device_key(config));
+    if (opened != ahead.end()) {
+        auto device = std::move(opened->second);
+        ahead.erase(opened);
+        attach(port, std::move(device));
+        return {};
+    }
+    if (config.kind == PortKind::linux_interface && !parts_.underlay.link(config.interface)) {
+        port.trouble = "the interface " + config.interface + " does not exist";
+        return {};
+    }
+    publish_if_changed();  // The predecessor's device closes once no worker uses it.
+    wait_for_grace();
+    auto device = open_device(config);
+    if (!device) {
+        port.trouble = device.error();
+        return tl::unexpected(device.error());
+    }
+    attach(port, std::move(*device));
+    return {};
+}
+
+Result<void> Switch::change_port(const PortConfig& from, const PortConfig& to) {
+    SwitchPort& port = *model_.find_port(to.name);
+    port.config = to;
+    changed_ = true;
+    if (from.bridge != to.bridge || from.vlan != to.vlan) {
+        parts_.slow_path.flush_port(port.bridge, port.index);
+        port.bridge = model_.bridges.at(to.bridge).index;
+        port.vlan = to.vlan;
+        port.generation = ++generation_;
+    }
+    if (port.device && to.kind == PortKind::linux_interface) {
+        update_claim(port, to.claim);
+    }
+    if (to.mtu && from.mtu != to.mtu && port.ifindex != 0) {
+        return parts_.underlay.set_link_mtu(port.ifindex, *to.mtu);
+    }
+    return {};
+}
+
+void Switch::add_tunnel(const TunnelConfig& config) {
+    SwitchPort& port = insert_port(config.name, PortRole::tunnel, config.bridge, config.vlan);
+    port.tunnel = config;
+}
+
+void Switch::change_tunnel(const TunnelConfig& to) {
+    SwitchPort& port = *model_.find_port(to.name);
+    const std::uint16_t bridge = model_.bridges.at(to.bridge).index;
+    if (port.bridge != bridge || port.vlan != to.vlan) {
+        parts_.slow_path.flush_port(port.bridge, port.index);
+        port.bridge = bridge;
+        port.vlan = to.vlan;
+        port.generation = ++generation_;
+    }
+    port.tunnel = to;
+    port.probe_at_s = 0;
+    port.probe_interval_s = 1;
+    changed_ = true;
+}
+
+void Switch::remove_port(const std::string& name, bool local) {
+    SwitchPort* port = model_.find_port(name, local);
+    if (port == nullptr) {
+        return;
+    }
+    if (port->claimed) {
+        update_claim(*port, false);
+    }
+    parts_.slow_path.flush_port(port->bridge, port->index);
+    parts_.slow_path.abandon(port->index, DropReason::port_removed);
+    model_.ports.erase(port->index);
+    changed_ = true;
+}
+
+void Switch::wait_for_grace() {
+    using namespace std::chrono_literals;
+    publish_if_changed();
+    const auto deadline = std::chrono::steady_clock::now() + 1s;
+    while (parts_.workers.retired_snapshots() != 0 && std::chrono::steady_clock::now() < deadline) {
+        parts_.workers.poll();
+        std::this_thread::sleep_for(1ms);
+    }
+}
+
+}  // namespace culvert::ctl

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Makes the host be what the desired state says, and keeps it so as the kernel's links, addresses,
+// routes and neighbours change: opens and closes devices, claims interfaces, resolves tunnels,
+// publishes snapshots. Control thread only.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "ctl/config.hpp"
+#include "ctl/plan.hpp"
+#include "ctl/slow_path.hpp"
+#include "ctl/switch_model.hpp"
+#include "ctl/underlay.hpp"
+#include "dataplane/eal.hpp"
+#include "dataplane/worker.hpp"
+#include "firewall/claim.hpp"
+
+namespace culvert::ctl {
+
+/// What a Switch works with; all outlive it.
+struct SwitchParts {
+    dataplane::Workers& workers;
+    dataplane::FlowCache& flows;
+    SlowPath& slow_path;
+    Underlay& underlay;
+    firewall::InterfaceClaims& claims;
+    dataplane::PacketPools pools;
+};
+
+/// Looks up the devices that `to` newly needs, without touching them: an interface that does not
+/// exist, a name that another device has. One sentence with file and line.
+[[nodiscard]] Result<void>
+check_devices(const DesiredState& from, const DesiredState& to, const Underlay& underlay);
+
+class Switch {
+public:
+    /// `running` is what the parts were started with; it has no bridges, ports or tunnels.
+    Switch(const SwitchParts& parts, const DesiredState& running);
+    ~Switch();
+    Switch(const Switch&) = delete;
+    Switch& operator=(const Switch&) = delete;
+
+    /// What an apply() did; `trouble` names what of it failed after other things were changed.
+    struct Applied {
+        std::vector<std::string> done;
+        std::string trouble;
+    };
+
+    /// Goes from the running state to `wanted`, touching only what differs. When it fails before
+    /// anything was changed (bad device, key that needs a restart) the running state stays as it
+    /// was.
+    [[nodiscard]] Result<Applied> apply(const DesiredState& wanted);
+
+    [[nodiscard]] const DesiredState& running() const { return running_; }
+    [[nodiscard]] const SwitchModel& model() const { return model_; }
+
+    void on_events(const std::vector<NetlinkEvent>& events);
+    /// About ten times a second: neighbours, DPDK link state, ageing.
+    void tick();
+    /// Answers upcalls and publishes what they changed.
+    void drain_upcalls();
+
+private:
+    using Devices = std::map<std::string, std::unique_ptr<dataplane::Port>>;
+
+    Result<Devices> open_ahead(const std::vector<Action>& actions);
+    Result<std::unique_ptr<dataplane::Port>> open_device(const PortConfig& config);
+
+    Result<void> execute(const Action& action, Devices& ahead);
+    Result<void> add_bridge(const BridgeConfig& config, Devices& ahead);
+    Result<void> change_bridge(const BridgeConfig& from, const BridgeConfig& to, Devices& ahead);
+    void remove_bridge(const std::string& name);
+    Result<void> add_local_port(const BridgeConfig& config, Devices& ahead);
+    Result<void> set_up_local_device(const SwitchPort& port, const BridgeConfig& config);
+    void change_addresses(
+        const SwitchPort& port, const LocalPortConfig& from, const LocalPortConfig& to
+    );
+    void set_static_macs();
+    Result<void> add_port(const PortConfig& config, Devices& ahead);
+    Result<void> change_port(const PortConfig& from, const PortConfig& to);
+    void add_tunnel(const TunnelConfig& config);
+    void change_tunnel(const TunnelConfig& to);
+    void remove_port(const std::string& name, bool local = false);
+
+    SwitchPort& insert_port(
+        const std::string& name, PortRole role, const std::string& bridge, const VlanConfig& vlan
+    );
+    std::uint16_t free_port_index();
+    void attach(SwitchPort& port, std::unique_ptr<dataplane::Port> device);
+    void detach(SwitchPort& port, const std::string& trouble);
+    void warn_of_addresses(const SwitchPort& port) const;
+    void update_claim(SwitchPort& port, bool wanted);
+    /// `removed`: interface indices that went away, even if they are back by now.
+    void reconcile_links(const std::set<int>& removed);
+    void reopen_missing();
+    void poll_dpdk_links();
+    void wait_for_grace();
+
+    void resolve_all();
+    void resolve_tunnel(SwitchPort& port);
+    void probe(SwitchPort& port);
+    void publish_if_changed();
+
+    SwitchParts parts_;
+    DesiredState running_;
+    SwitchModel model_;
+    std::uint64_t version_ = 0;
+    std::uint32_t generation_ = 0;
+    std::uint16_t next_port_index_ = 0;
+    bool changed_ = false;
+    std::uint32_t last_tick_s_ = 0;
+    std::vector<std::pair<std::uint16_t, FdbKey>>
+        fixed_;  ///< (bridge, address) set by set_static_macs().
+};
+
+}  // namespace culvert::ctl

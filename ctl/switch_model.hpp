@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The switch as the control thread holds it: ports (devices, local ports, tunnels) and bridges by
+// name and index, and the pure function that turns it into a worker's snapshot.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "ctl/config.hpp"
+#include "ctl/resolver.hpp"
+#include "ctl/slow_path.hpp"
+#include "ctl/totals.hpp"
+#include "dataplane/snapshot.hpp"
+
+namespace culvert::ctl {
+
+enum class PortRole : std::uint8_t { device, local, tunnel };
+
+struct SwitchPort {
+    std::string name;
+    std::uint16_t index = 0;
+    PortRole role = PortRole::device;
+    std::uint16_t bridge = 0;  ///< Index.
+    VlanConfig vlan;
+    PortTotals before;             ///< Counters of the index when this port got it.
+    std::uint32_t generation = 0;  ///< A change makes the flows that came in here invalid.
+
+    // device and local
+    PortConfig config;                        ///< local: kind tap, interface = the bridge's name.
+    std::shared_ptr<dataplane::Port> device;  ///< Null while the interface is away.
+    std::string driver;
+    int ifindex = 0;  ///< 0 for DPDK devices.
+    tunnels::MacAddress mac;
+    std::uint32_t mtu = 0;
+    bool up = false;
+    bool claimed = false;
+    std::string trouble;  ///< Why it does not forward; empty: it does.
+
+    // tunnel
+    TunnelConfig tunnel;
+    Resolution resolution;
+    std::uint32_t probed_s = 0;    ///< When the neighbour was last asked for.
+    std::uint32_t probe_at_s = 0;  ///< When to ask again without traffic.
+    std::uint32_t probe_interval_s = 1;
+};
+
+struct SwitchBridge {
+    std::uint16_t index = 0;
+    BridgeConfig config;
+};
+
+struct SwitchModel {
+    std::map<std::uint16_t, SwitchPort> ports;  ///< By index.
+    std::map<std::string, SwitchBridge> bridges;
+
+    [[nodiscard]] SwitchPort* find_port(const std::string& name, bool local = false);
+    [[nodiscard]] const SwitchPort* find_port(std::uint16_t index) const;
+    [[nodiscard]] const std::string* bridge_name(std::uint16_t index) const;
+    /// The local port of a bridge, or null.
+    [[nodiscard]] SwitchPort* local_port(std::uint16_t bridge);
+    /// Local ports by interface index, for resolve().
+    [[nodiscard]] std::map<int, LocalDevice> local_devices() const;
+};
+
+[[nodiscard]] dataplane::VlanView make_vlan_view(const VlanConfig& config);
+
+/// The VLAN in which an untagged frame of such a port is.
+[[nodiscard]] std::uint16_t untagged_vlan(const VlanConfig& config);
+
+/// `locate` finds the underlay's port of a next hop. `addresses` are the host's.
+[[nodiscard]] std::unique_ptr<dataplane::Snapshot> build_snapshot(
+    const SwitchModel& model,
+    const SlowPath& slow_path,
+    const std::map<int, std::set<tunnels::IpAddress>>& addresses,
+    unsigned workers,
+    std::uint64_t version
+);
+
+}  // namespace culvert::ctl

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Reads a configuration file: TOML 1.0.0 text, its sections, then what items say about each other.
+// Includes, variables and several files are not handled. Control thread.
+#include "ctl/toml_source.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <fstream>
+#include <system_error>
+
+#include "ctl/sentence.hpp"
+#include "ctl/toml_items.hpp"
+#include "ctl/toml_table.hpp"
+#include "ctl/validate.hpp"
+#include "dataplane/limits.hpp"
+
+namespace culvert::ctl {
+
+namespace {
+
+constexpr std::size_t kFileBytesMax = std::size_t{16} << 20U;
+/// The TOML parser nests one table in another for each dot of a key and takes them down
+/// recursively, so a line of nothing but dots would end the stack.
+constexpr std::size_t kLineBytesMax = 16384;
+
+constexpr std::uint64_t kCpuMax = 1023;           // CPU_SETSIZE - 1.
+constexpr std::size_t kSocketPathBytesMax = 107;  // sizeof(sockaddr_un::sun_path) - 1.
+constexpr std::size_t kFilePrefixBytesMax = 32;
+
+constexpr std::array<const Section*, 9> kSections{
+    &kDaemonSection,
+    &kDpdkSection,
+    &kWorkersSection,
+    &kFlowCacheSection,
+    &kBridgeSection,
+    &kBridgeLocalSection,
+    &kStaticMacSection,
+    &kPortSection,
+    &kTunnelSection};
+
+const Section* find_section(std::string_view name) {
+    const auto found =
+        std::find_if(kSections.begin(), kSections.end(), [&](const Section* section) {
+            return section->name == name;
+        });
+    return found == kSections.end() ? nullptr : *found;
+}
+
+/// The number of the first line that is too long, or 0.
+std::uint32_t find_overlong_line(std::string_view text) {
+    for (std::uint32_t line = 1; !text.empty(); ++line) {
+        const std::size_t end = text.find('\n');
+        if (std::min(end, text.size()) > kLineBytesMax) {
+            return line;
+        }
+        text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+    }
+    return 0;
+}
+
+/// The parser's own words, which quote the file and may be cut off inside a character.
+std::string parser_sentence(std::string_view description) {
+    std::string text(description);
+    for (char& c : text) {
+        const auto byte = static_cast<std::uint8_t>(c);
+        if (byte < 0x20 || byte >= 0x7f) {
+            c = '?';
+        }
+    }
+    if (!text.empty() && text[0] == 'E') {
+        text[0] = 'e';
+    }
+    return text;
+}
+
+void check_sections(const toml::table& root, FirstError& error) {
+    std::string valid;
+    for (const std::string_view name : kSectionKeys) {
+        valid += (valid.empty() ? "" : ", ") + find_section(name)->title();
+    }
+    for (const auto& [key, node] : root) {
+        if (std::find(kSectionKeys.begin(), kSectionKeys.end(), key.str()) != kSectionKeys.end()) {
+            continue;
+        }
+        const bool is_section = node.is_table() || node.is_array_of_tables();
+        std::string text = is_section ? "unknown section " : "unknown key outside of a section ";
+        text += quote(key.str());
+        if (const std::string_view meant = nearest(key.str(), kSectionKeys);
+            is_section && !meant.empty()) {
+            text += " (did you mean " + find_section(meant)->title() + "?)";
+        }
+        const auto line = static_cast<std::uint32_t>(key.source().begin.line);
+        text.append("; valid sections: ").append(valid);
+        error.report(line, "", text);
+    }
+}
+
+void read_path(
+    const TomlTable& table, std::string_view key, std::size_t bytes_max, std::string& path
+) {
+    table.read(key, path);
+    if (table.has(key) && (!path.starts_with('/') || path.size() > bytes_max)) {
+        table.invalid(
+            key,
+            path.starts_with('/') ? "is too long" : "is not an absolute path",
+            "an absolute path of at most " + std::to_string(bytes_max) + " bytes"
+        );
+    }
+}
+
+void read_cpus(const TomlTable& table, std::string_view key, std::vector<unsigned>& cpus) {
+    table.read_list(key, Range{0, kCpuMax}, cpus);
+    for (std::size_t i = 1; i < cpus.size(); ++i) {
+        const auto end = cpus.begin() + static_cast<std::ptrdiff_t>(i);
+        if (std::find(cpus.begin(), end, cpus[i]) != end) {
+            table.invalid_element(key, i, "is listed twice", "each CPU once");
+            return;
+        }
+    }
+}
+
+DaemonConfig read_daemon(const TomlTable& table) {
+    DaemonConfig daemon;
+    read_path(table, "socket", kSocketPathBytesMax, daemon.socket);
+    table.read("log_level", kLogLevelWords, daemon.log_level);
+    read_path(table, "log_file", 4095, daemon.log_file);
+    read_cpus(table, "control_cpus", daemon.control_cpus);
+    return daemon;
+}
+
+DpdkConfig read_dpdk(const TomlTable& table) {
+    DpdkConfig dpdk;
+    table.read_name("file_prefix", kFilePrefixBytesMax, dpdk.file_prefix);
+    table.read_list("extra_args", "one EAL argument each", dpdk.extra_args);
+    table.read("memory_mb", Range{0, 1048576}, dpdk.memory_mb);
+    table.read("hugepages", kHugepagesWords, dpdk.hugepages);
+    table.read("mbufs", Range{4096, 1048576}, dpdk.mbufs);
+    return dpdk;
+}
+
+WorkerConfig read_workers(const TomlTable& table) {
+    WorkerConfig workers;
+    table.read("count", Range{0, dataplane::kWorkersMax}, workers.count);
+    read_cpus(table, "cpus", workers.cpus);
+    table.read("idle", kIdleWords, workers.idle_sleep);
+    table.read("idle_sleep_us", Range{1, 10000}, workers.idle_sleep_us);
+    const std::size_t pinned = workers.cpus.size();
+    if (pinned > dataplane::kWorkersMax) {
+        table.fail(
+            "cpus",
+            "cpus lists " + std::to_string(pinned) + " CPUs; valid: at most " +
+                std::to_string(dataplane::kWorkersMax)
+        );
+    } else if (pinned != 0 && workers.count != 0 && workers.count != pinned) {
+        table.invalid(
+            "count",
+            "contradicts cpus, which lists " + std::to_string(pinned) + " CPUs",
+            std::to_string(pinned) + ", or no such key"
+        );
+    }
+    return workers;
+}
+
+FlowCacheConfig read_flow_cache(const TomlTable& table) {
+    FlowCacheConfig flow_cache;
+    table.read(
+        "max_flows", Range{dataplane::kFlowsMin, dataplane::kFlowsMax}, flow_cache.max_flows
+    );
+    table.read("idle_timeout_s", Range{1, 3600}, flow_cache.idle_timeout_s);
+    return flow_cache;
+}
+
+DesiredState read_state(const toml::table& root, FirstError& error) {
+    DesiredState state;
+    check_sections(root, error);
+    const auto tables = [&](const Section& section) {
+        return TomlTable::sections(root, section.name, section, {}, error);
+    };
+    for (const TomlTable& table : tables(kDaemonSection)) {
+        state.daemon = read_daemon(table);
+    }
+    for (const TomlTable& table : tables(kDpdkSection)) {
+        state.dpdk = read_dpdk(table);
+    }
+    for (const TomlTable& table : tables(kWorkersSection)) {
+        state.workers = read_workers(table);
+    }
+    for (const TomlTable& table : tables(kFlowCacheSection)) {
+        state.flow_cache = read_flow_cache(table);
+    }
+    for (const TomlTable& table : tables(kBridgeSection)) {
+        state.bridges.push_back(read_bridge(table));
+    }
+    for (const TomlTable& table : tables(kPortSection)) {
+        state.ports.push_back(read_port(table));
+    }
+    for (const TomlTable& table : tables(kTunnelSection)) {
+        state.tunnels.push_back(read_tunnel(table));
+    }
+    return state;
+}
+
+}  // namespace
+
+Result<DesiredState> parse_toml(std::string_view text, std::string_view file) {
+    FirstError error(file);
+    if (const std::uint32_t line = find_overlong_line(text); line != 0) {
+        error.report(
+            line,
+            "",
+            "the line is too long; valid: at most " + std::to_string(kLineBytesMax) + " bytes"
+        );
+        return tl::unexpected(error.text());
+    }
+    const toml::parse_result parsed = toml::parse(text);
+    if (!parsed) {
+        const toml::source_position at = parsed.error().source().begin;
+        return tl::unexpected(
+            std::string(file) + ":" + std::to_string(at.line) + ":" + std::to_string(at.column) +
+            ": " + parser_sentence(parsed.error().description())
+        );
+    }
+    DesiredState state = read_state(parsed.table(), error);
+    if (error.found()) {
+        return tl::unexpected(error.text());
+    }
+    if (Result<void> valid = validate(state); !valid) {
+        return tl::unexpected(valid.error());
+    }
+    return state;
+}
+
+Result<DesiredState> load_toml(const std::string& path) {
+    errno = 0;
+    std::ifstream stream(path, std::ios::binary);
+    std::string text;
+    std::array<char, 65536> chunk{};
+    while (stream && text.size() <= kFileBytesMax) {
+        stream.read(chunk.data(), chunk.size());
+        text.append(chunk.data(), static_cast<std::size_t>(stream.gcount()));
+    }
+    if (!stream.is_open() || stream.bad()) {
+        return tl::unexpected(
+            "the configuration file " + quote(path) +
+            " cannot be read: " + std::generic_category().message(errno)
+        );
+    }
+    if (text.size() > kFileBytesMax) {
+        return tl::unexpected(
+            "the configuration file " + quote(path) + " is too large; valid: at most " +
+            std::to_string(kFileBytesMax) + " bytes"
+        );
+    }
+    return parse_toml(text, path);
+}
+
+std::vector<ConfigKey> config_keys() {
+    std::vector<ConfigKey> keys;
+    for (const Section* section : kSections) {
+        for (const std::string_view key : section->keys) {
+            // A section inside a section is listed by its own keys.
+            if (find_section(std::string(section->name) + "." + std::string(key)) == nullptr) {
+                keys.push_back({section->name, key});
+            }
+        }
+    }
+    return keys;
+}
+
+}  // namespace culvert::ctl

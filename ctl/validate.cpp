@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Cross-item checks of a desired state. Each check walks the items in the order of the file and
+// names the later of two that collide, with the place of the earlier one. Values of a single item
+// (ranges, forms) were checked by whoever read it. Control thread.
+#include "ctl/validate.hpp"
+
+#include <algorithm>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "ctl/config_words.hpp"
+#include "ctl/sentence.hpp"
+#include "dataplane/limits.hpp"
+
+namespace culvert::ctl {
+
+namespace {
+
+/// An item as messages name it.
+struct Subject {
+    std::string text;
+    const Origin* origin;
+};
+
+template <class Item>
+Subject subject(const Section& section, const Item& named) {
+    return {item(section.title(), named.name), &named.origin};
+}
+
+tl::unexpected<std::string> failure(const Subject& about, std::string_view text) {
+    return tl::unexpected(sentence(*about.origin, about.text, text));
+}
+
+/// `[[port]] "p1" (file:3)`.
+std::string with_place(const Subject& about) {
+    const std::string where = place(*about.origin);
+    return where.empty() ? about.text : about.text + " (" + where + ")";
+}
+
+/// Bridges, ports and tunnels, each with its subject: `visit(name, subject)`.
+template <class Visit>
+Result<void> for_each_name(const DesiredState& state, Visit visit) {
+    Result<void> result;
+    const auto visit_all = [&](const Section& section, const auto& items) {
+        for (const auto& named : items) {
+            if (result) {
+                result = visit(named.name, subject(section, named));
+            }
+        }
+    };
+    visit_all(kBridgeSection, state.bridges);
+    visit_all(kPortSection, state.ports);
+    visit_all(kTunnelSection, state.tunnels);
+    return result;
+}
+
+Result<void> check_names(const DesiredState& state) {
+    std::map<std::string_view, Subject> seen;
+    return for_each_name(state, [&](const std::string& name, const Subject& about) -> Result<void> {
+        const auto [earlier, added] = seen.emplace(name, about);
+        if (!added) {
+            return failure(
+                about,
+                "the name is taken by " + with_place(earlier->second) +
+                    "; valid: a name that no other bridge, port or tunnel has"
+            );
+        }
+        return {};
+    });
+}
+
+Result<void> check_counts(const DesiredState& state) {
+    const auto locals =
+        std::count_if(state.bridges.begin(), state.bridges.end(), [](const BridgeConfig& bridge) {
+            return bridge.local.has_value();
+        });
+    const std::size_t ports =
+        state.ports.size() + state.tunnels.size() + static_cast<std::size_t>(locals);
+    if (ports > dataplane::kPortsMax) {
+        return tl::unexpected(
+            "the configuration has " + std::to_string(ports) +
+            " ports, tunnels and local ports; valid: at most " +
+            std::to_string(dataplane::kPortsMax) + " together"
+        );
+    }
+    if (state.bridges.size() > dataplane::kBridgesMax) {
+        return failure(
+            subject(kBridgeSection, state.bridges[dataplane::kBridgesMax]),
+            "is one bridge too many; valid: at most " + std::to_string(dataplane::kBridgesMax)
+        );
+    }
+    return {};
+}
+
+Result<void> check_bridge_references(const DesiredState& state) {
+    std::vector<std::string_view> bridges;
+    for (const BridgeConfig& bridge : state.bridges) {
+        bridges.emplace_back(bridge.name);
+    }
+    std::sort(bridges.begin(), bridges.end());
+    const auto check = [&](const Section& section, const auto& member) -> Result<void> {
+        if (std::binary_search(bridges.begin(), bridges.end(), std::string_view(member.bridge))) {
+            return {};
+        }
+        return failure(
+            subject(section, member),
+            "bridge = " + quote(member.bridge) + " does not exist; valid: " +
+                (bridges.empty() ? "a [[bridge]], of which there is none" : listing(bridges))
+        );
+    };
+    for (const PortConfig& port : state.ports) {
+        if (Result<void> result = check(kPortSection, port); !result) {
+            return result;
+        }
+    }
+    for (const TunnelConfig& tunnel : state.tunnels) {
+        if (Result<void> result = check(kTunnelSection, tunnel); !result) {
+            return result;
+        }
+    }
+    return {};
+}
+
+/// The device of `devargs` in one spelling: a PCI address without its bus prefix, with its domain
+/// and in lower case.
+std::string device_of(const std::string& devargs) {
+    std::string device = devargs.substr(0, devargs.find(','));
+    for (const std::string_view bus : {"pci:", "vdev:"}) {
+        if (device.starts_with(bus)) {
+            device.erase(0, bus.size());
+        }
+    }
+    static constexpr std::string_view kHex = "0123456789abcdefABCDEF:.";
+    if (device.find_first_not_of(kHex) != std::string::npos ||
+        device.find(':') == std::string::npos) {
+        return device;
+    }
+    std::transform(device.begin(), device.end(), device.begin(), [](char c) {
+        return c >= 'A' && c <= 'F' ? static_cast<char>(c - 'A' + 'a') : c;
+    });
+    return std::count(device.begin(), device.end(), ':') == 1 ? "0000:" + device : device;
+}
+
+Result<void> check_devices(const DesiredState& state) {
+    std::map<std::string, Subject> interfaces;
+    std::map<std::string, Subject> ethdevs;
+    for (const BridgeConfig& bridge : state.bridges) {
+        if (bridge.local) {
+            interfaces.emplace(bridge.name, subject(kBridgeSection, bridge));
+        }
+    }
+    for (const PortConfig& port : state.ports) {
+        const bool is_dpdk = port.kind == PortKind::dpdk;
+        const std::string device = is_dpdk ? device_of(port.devargs) : port.interface;
+        const Subject about = subject(kPortSection, port);
+        const auto [earlier, added] = (is_dpdk ? ethdevs : interfaces).emplace(device, about);
+        if (!added) {
+            return failure(
+                about,
+                (is_dpdk ? "devargs = " + quote(port.devargs)
+                         : "interface = " + quote(port.interface)) +
+                    " is the device of " + with_place(earlier->second) +
+                    "; valid: a device that nothing else uses"
+            );
+        }
+    }
+    return {};
+}
+
+/// What decides which received packets a tunnel takes. An absent key matches packets without key
+/// and with key 0.
+auto receive_match(const TunnelConfig& tunnel) {
+    return std::make_tuple(
+        tunnel.type, tunnel.dst_port, tunnel.remote_ip, tunnel.in_key.value_or(0), tunnel.local_ip
+    );
+}
+
+Result<void> check_tunnels(const DesiredState& state) {
+    std::map<decltype(receive_match(state.tunnels.front())), const TunnelConfig*> seen;
+    for (const TunnelConfig& tunnel : state.tunnels) {
+        const auto [earlier, added] = seen.emplace(receive_match(tunnel), &tunnel);
+        if (added) {
+            continue;
+        }
+        std::string text = "takes the same packets as " +
+                           with_place(subject(kTunnelSection, *earlier->second)) + ": " +
+                           tunnel.type + " from " + tunnel.remote_ip.to_string();
+        text += tunnel.dst_port == 0 ? "" : " to UDP port " + std::to_string(tunnel.dst_port);
+        text += " with key " + std::to_string(tunnel.in_key.value_or(0));
+        text += tunnel.in_key.value_or(0) == 0 ? " or none" : "";
+        text += " for " + (tunnel.local_ip ? tunnel.local_ip->to_string() : "any local address");
+        return failure(
+            subject(kTunnelSection, tunnel),
+            text + "; valid: tunnels that differ in type, remote_ip, local_ip, in_key or dst_port"
+        );
+    }
+    return {};
+}
+
+/// The names of the ports and tunnels of each bridge; a local port counts under its bridge's name.
+std::map<std::string_view, std::vector<std::string_view>> members_of(const DesiredState& state) {
+    std::map<std::string_view, std::vector<std::string_view>> members;
+    for (const BridgeConfig& bridge : state.bridges) {
+        if (bridge.local) {
+            members[bridge.name].emplace_back(bridge.name);
+        }
+    }
+    for (const PortConfig& port : state.ports) {
+        members[port.bridge].emplace_back(port.name);
+    }
+    for (const TunnelConfig& tunnel : state.tunnels) {
+        members[tunnel.bridge].emplace_back(tunnel.name);
+    }
+    return members;
+}
+
+Result<void> check_static_macs(const BridgeConfig& bridge, std::vector<std::string_view> members) {
+    std::sort(members.begin(), members.end());
+    std::map<std::pair<tunnels::MacAddress, std::uint16_t>, const StaticMac*> seen;
+    for (const StaticMac& entry : bridge.static_macs) {
+        const Subject about{kStaticMacSection.title() + " of " + quote(bridge.name), &entry.origin};
+        if (!std::binary_search(members.begin(), members.end(), std::string_view(entry.port))) {
+            return failure(
+                about,
+                "port = " + quote(entry.port) + " is no port of this bridge; valid: " +
+                    (members.empty() ? "one of its ports, of which there is none" : listing(members)
+                    )
+            );
+        }
+        const auto [earlier, added] = seen.emplace(std::pair(entry.mac, entry.vlan), &entry);
+        if (!added) {
+            const std::string where = place(earlier->second->origin);
+            return failure(
+                about,
+                "mac = " + quote(entry.mac.to_string()) + " stands twice in VLAN " +
+                    std::to_string(entry.vlan) + (where.empty() ? "" : " (also " + where + ")") +
+                    "; valid: each address once in a VLAN"
+            );
+        }
+    }
+    return {};
+}
+
+Result<void> check_all_static_macs(const DesiredState& state) {
+    const auto members = members_of(state);
+    for (const BridgeConfig& bridge : state.bridges) {
+        const auto found = members.find(bridge.name);
+        Result<void> result = check_static_macs(
+            bridge, found == members.end() ? std::vector<std::string_view>{} : found->second
+        );
+        if (!result) {
+            return result;
+        }
+    }
+    return {};
+}
+
+}  // namespace
+
+Result<void> validate(const DesiredState& state) {
+    for (const auto check :
+         {check_counts,
+          check_names,
+          check_bridge_references,
+          check_devices,
+          check_tunnels,
+          check_all_static_macs}) {
+        if (Result<void> result = check(state); !result) {
+            return result;
+        }
+    }
+    return {};
+}
+
+}  // namespace culvert::ctl
