@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Encapsulation and decapsulation of each protocol alone: the prebuilt headers copied and patched
+// into plain memory; dataplane::encap() of packets, the output queue included; admit() of tunnel
+// packets, which validates, finds the tunnel and strips. The floors only copy the same number of
+// header bytes and move the same packets. Main thread only.
+#include <array>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <rte_mbuf.h>
+#include <rte_memcpy.h>
+
+#include "bench/benches.hpp"
+#include "bench/measure.hpp"
+#include "bench/path_fixture.hpp"
+#include "dataplane/rx.hpp"
+#include "dataplane/tx.hpp"
+
+namespace culvert::bench {
+
+namespace {
+
+using dataplane::kBurstMax;
+using tunnels::EncapTemplate;
+
+constexpr std::size_t kFrameBytes = 128;
+constexpr const char* kWrongPacket = "a packet did not take the way that is to be measured";
+
+/// Room for 32 packets.
+using Buffers = std::array<std::array<std::byte, kFrameBytes>, kBurstMax>;
+
+void write_template(benchmark::State& state, std::uint8_t index) {
+    const EncapTemplate header = tunnel_template(index, underlay_v4(1), underlay_v4(2));
+    Buffers buffers{};
+    std::uint32_t entropy = 0;
+    measure(state, kBurstMax, [&] {
+        for (auto& buffer : buffers) {
+            const auto out = std::span(buffer).first(header.length);
+            ::rte_memcpy(out.data(), header.bytes.data(), header.length);  // As encap() does.
+            tunnels::patch_outer(header, out, kFrameBytes, entropy++);
+            benchmark::DoNotOptimize(buffer);
+        }
+    });
+}
+
+void copy_template(benchmark::State& state, std::uint8_t index) {
+    const EncapTemplate header = tunnel_template(index, underlay_v4(1), underlay_v4(2));
+    Buffers buffers{};
+    measure(state, kBurstMax, [&] {
+        for (auto& buffer : buffers) {
+            std::memcpy(buffer.data(), header.bytes.data(), kFloorCopyBytes);
+            benchmark::DoNotOptimize(buffer);
+        }
+    });
+}
+
+std::vector<Frame> inner_frames() {
+    std::vector<Frame> frames;
+    for (std::uint32_t flow = 0; flow < kStagePackets; ++flow) {
+        frames.push_back(inner_frame(flow));
+    }
+    return frames;
+}
+
+std::vector<Frame> tunnel_frames(std::uint8_t index) {
+    std::vector<Frame> frames;
+    for (const Frame& inner : inner_frames()) {
+        frames.push_back(tunnel_frame(PathFixture::remote_template(index), inner));
+    }
+    return frames;
+}
+
+void encap_packets(benchmark::State& state, std::uint8_t index) {
+    const dataplane::FlowCache flows(dataplane::kFlowsMin);
+    PathFixture path(flows);
+    Packets packets(inner_frames());
+    const auto work = [&] {
+        for (std::size_t number = 0; number < kStageBursts; ++number) {
+            for (rte_mbuf* packet : packets.burst(number)) {
+                dataplane::encap(path.context(), PathFixture::tunnel_port(index), packet);
+            }
+            dataplane::flush(path.context());
+        }
+    };
+    work();
+    const std::uint32_t grown = kInnerBytes + path.local_template(index).length;
+    const bool right = path.sink().taken() == kStagePackets && packets.all()[0]->pkt_len == grown;
+    if (!require(state, right, kWrongPacket)) {
+        return;
+    }
+    measure_staged(
+        state, kStagePackets, [&] { packets.reset(); }, work
+    );
+}
+
+/// Hands over what `take` collected, as flush() does.
+template <class Take>
+void send_bursts(Packets& packets, SinkPort& sink, const Take& take) {
+    for (std::size_t number = 0; number < kStageBursts; ++number) {
+        std::array<rte_mbuf*, kBurstMax> out;
+        std::size_t count = 0;
+        for (rte_mbuf* packet : packets.burst(number)) {
+            take(packet);
+            out[count++] = packet;
+        }
+        static_cast<void>(sink.transmit(0, out));
+    }
+}
+
+void prepend_packets(benchmark::State& state, std::uint8_t index) {
+    const EncapTemplate header = tunnel_template(index, underlay_v4(1), underlay_v4(2));
+    Packets packets(inner_frames());
+    SinkPort sink;
+    measure_staged(
+        state,
+        kStagePackets,
+        [&] { packets.reset(); },
+        [&] { send_bursts(packets, sink, [&](rte_mbuf* packet) { prepend_copy(packet, header); }); }
+    );
+}
+
+void admit_packets(benchmark::State& state, std::uint8_t index) {
+    const dataplane::FlowCache flows(dataplane::kFlowsMin);
+    PathFixture path(flows);
+    Packets packets(tunnel_frames(index));
+    bool right = true;
+    const auto work = [&] {
+        for (std::size_t number = 0; number < kStageBursts; ++number) {
+            dataplane::PeerMemo memo;
+            std::array<dataplane::Arrival, kBurstMax> arrivals;
+            for (std::size_t i = 0; i < kBurstMax; ++i) {
+                const auto reason = dataplane::admit(
+                    path.context(), kUplink, packets.burst(number)[i], memo, arrivals[i]
+                );
+                right = right && reason == dataplane::DropReason::none &&
+                        arrivals[i].key.in_port == PathFixture::tunnel_port(index);
+            }
+            benchmark::DoNotOptimize(arrivals);
+        }
+    };
+    measure_staged(
+        state, kStagePackets, [&] { packets.reset(); }, work
+    );
+    static_cast<void>(require(state, right, kWrongPacket));
+}
+
+void copy_strip(benchmark::State& state, std::uint8_t index) {
+    const std::uint16_t header_bytes = PathFixture::remote_template(index).length;
+    Packets packets(tunnel_frames(index));
+    SinkPort sink;
+    std::array<std::byte, kFrameBytes> copy;
+    measure_staged(
+        state,
+        kStagePackets,
+        [&] { packets.reset(); },
+        [&] {
+            send_bursts(packets, sink, [&](rte_mbuf* packet) {
+                std::memcpy(copy.data(), rte_pktmbuf_mtod(packet, const void*), kFloorCopyBytes);
+                benchmark::DoNotOptimize(copy);
+                ::rte_pktmbuf_adj(packet, header_bytes);
+            });
+        }
+    );
+}
+
+}  // namespace
+
+void add_encap_benches(Suite& suite) {
+    const auto bind = [](void (*body)(benchmark::State&, std::uint8_t), std::uint8_t index) {
+        return [=](benchmark::State& state) { body(state, index); };
+    };
+    for_each_protocol([&]<class P>(std::uint8_t index) {
+        const std::string name(P::kName);
+        suite.add("encap/template/" + name, bind(write_template, index));
+        suite.add_beside(
+            "encap/template/" + name, "floor/memcpy/template/" + name, bind(copy_template, index)
+        );
+        suite.add("encap/packet/" + name, bind(encap_packets, index));
+        suite.add_beside(
+            "encap/packet/" + name, "floor/memcpy/prepend/" + name, bind(prepend_packets, index)
+        );
+        suite.add("decap/admit/" + name, bind(admit_packets, index));
+        suite.add_beside(
+            "decap/admit/" + name, "floor/memcpy/strip/" + name, bind(copy_strip, index)
+        );
+    });
+}
+
+}  // namespace culvert::bench
