@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Must not compile: a protocol that lacks a member, here write(), does not get into the list.
+#include <cstddef>
+#include <span>
+#include <string_view>
+
+#include "tunnels/protocols.hpp"
+
+namespace culvert::tunnels {
+
+struct Mute {
+    static constexpr std::string_view kName = "mute";
+    static constexpr OuterMatch kOuter{.ip_protocol = 253, .default_udp_port = 0};
+    static constexpr unsigned kKeyBits = 8;
+    static constexpr bool kKeyAlwaysPresent = true;
+    static constexpr std::size_t kHeaderBytesMax = 1;
+    static Parsed parse(std::span<const std::byte>) noexcept { return {}; }
+    static std::size_t header_bytes(const HeaderConfig&) noexcept { return 1; }
+};
+
+constexpr std::size_t kCount = ProtocolList<Gre, Vxlan, Mute>::kCount;
+
+}  // namespace culvert::tunnels

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Culvert and Open vSwitch's userspace datapath.
+
+    vm1 10.0.0.1 ─ vif1 ┤br0├ t0 ~ br-phy ─ eth0 ───wire─── eth0 ┤br-phy├ ~ t0 ┤br1├ 10.0.0.2
+                        h1         172.20.0.1                    172.20.0.2  (Open vSwitch)
+
+Open vSwitch's datapath takes no unfinished checksums, so offloads are off in its namespace, on its
+side of the wire (see OvsPeer.configure_uplink); everything on Culvert's side is as the kernel sets
+it.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from netlab.daemon import Build
+from netlab.lab import Lab
+from netlab.measure import MBITS_MIN, iperf, ping, wait_for_ping
+from netlab.peers import OvsPeer
+from netlab.topology import DEFAULT_KEY, Host
+from netlab.transfer import tcp_both_ways
+
+CASES = [
+    pytest.param(kind, key, family, id=f"{kind}-key-{key}-ipv{family}")
+    for kind, key in (("vxlan", DEFAULT_KEY), ("vxlan", 0), ("gre", DEFAULT_KEY), ("gre", None))
+    for family in (4, 6)
+]
+
+
+def make_pair(
+    lab: Lab, build: Build, kind: str, key: int | None, family: int, **ovs_options: object
+) -> tuple[Host, OvsPeer]:
+    host, peer = Host(lab, build, 1), OvsPeer(lab, 2)
+    lab.wire(host.ns, "eth0", peer.ns, "eth0", mtu=host.mtu)
+    peer.start()
+    peer.configure_uplink()
+    peer.add_tunnel(kind, host.underlay(family), key, **ovs_options)
+    host.add_vm(1)
+    host.add_tunnel("t0", kind, peer.underlay(family), key)
+    host.start()
+    # Open vSwitch loses the first packets of a tunnel while it resolves its neighbour.
+    wait_for_ping(host.vms[0].ns, peer.address(), timeout_s=20)
+    return host, peer
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize(("kind", "key", "family"), CASES)
+def test_ping_and_iperf_both_ways(
+    lab: Lab, build: Build, ovs_tools: None, kind: str, key: int | None, family: int
+) -> None:
+    host, peer = make_pair(lab, build, kind, key, family)
+    machine = host.vms[0]
+    for inner in (4, 6):
+        wait_for_ping(machine.ns, peer.address(inner))
+        ways = (machine.ns, peer.address(inner)), (peer.ns, machine.address(inner))
+        for source, target in ways:
+            result = ping(source, target, count=5)
+            assert (result.received, result.duplicates) == (5, 0), result.output
+    assert iperf(machine.ns, peer.ns, peer.address(), seconds=1) >= MBITS_MIN
+    assert iperf(machine.ns, peer.ns, peer.address(), seconds=1, reverse=True) >= MBITS_MIN
+    tcp_both_ways(machine.ns, peer.ns, peer.address(), size=5_000_000, seed=1)
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_gre_with_checksum_from_ovs_is_accepted(
+    lab: Lab, build: Build, ovs_tools: None, family: int
+) -> None:
+    host, peer = make_pair(lab, build, "gre", DEFAULT_KEY, family, csum="true")
+    assert ping(peer.ns, host.vms[0].address(), count=5).received == 5
+
+
+def test_gre_with_sequence_numbers_from_ovs_is_accepted(
+    lab: Lab, build: Build, ovs_tools: None
+) -> None:
+    host, peer = make_pair(lab, build, "gre", DEFAULT_KEY, 4, seq="true")
+    assert ping(peer.ns, host.vms[0].address(), count=5).received == 5
+
+
+def test_vxlan_with_checksum_from_ovs_is_accepted(
+    lab: Lab, build: Build, ovs_tools: None
+) -> None:
+    host, peer = make_pair(lab, build, "vxlan", DEFAULT_KEY, 4, csum="true")
+    assert ping(peer.ns, host.vms[0].address(), count=5).received == 5

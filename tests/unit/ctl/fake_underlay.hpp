@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// An underlay whose answers the test sets. Nothing is asked of a kernel. Test's thread only.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ctl/underlay.hpp"
+
+namespace culvert::testing {
+
+class FakeUnderlay final : public ctl::Underlay {
+public:
+    [[nodiscard]] int event_fd() const override { return -1; }
+    std::vector<ctl::NetlinkEvent> read_events() override { return {}; }
+
+    [[nodiscard]] std::optional<ctl::LinkEvent> link(const std::string& name) const override {
+        for (const auto& [ifindex, known] : links) {
+            if (known.name == name) {
+                return known;
+            }
+        }
+        return std::nullopt;
+    }
+    [[nodiscard]] std::optional<ctl::LinkEvent> link(int ifindex) const override {
+        const auto found = links.find(ifindex);
+        return found == links.end() ? std::nullopt : std::optional(found->second);
+    }
+    [[nodiscard]] const std::map<int, std::set<tunnels::IpAddress>>& addresses() const override {
+        return no_addresses_;
+    }
+    [[nodiscard]] std::optional<ctl::NeighbourEvent>
+    neighbour(int ifindex, const tunnels::IpAddress& address) const override {
+        const auto found = neighbours.find({ifindex, address});
+        return found == neighbours.end() ? std::nullopt : std::optional(found->second);
+    }
+    [[nodiscard]] ctl::Result<ctl::Route> route(
+        const tunnels::IpAddress& destination, const std::optional<tunnels::IpAddress>& source
+    ) override {
+        asked_destination = destination;
+        asked_source = source;
+        return answer;
+    }
+    void probe_neighbour(int /*ifindex*/, const tunnels::IpAddress& /*address*/) override {}
+
+    [[nodiscard]] ctl::Result<void>
+    add_address(int /*ifindex*/, const tunnels::IpAddress& /*address*/, std::uint8_t /*bits*/)
+        override {
+        return {};
+    }
+    [[nodiscard]] ctl::Result<void>
+    remove_address(int /*ifindex*/, const tunnels::IpAddress& /*address*/, std::uint8_t /*bits*/)
+        override {
+        return {};
+    }
+    [[nodiscard]] ctl::Result<void> set_link_up(int /*ifindex*/, bool /*up*/) override {
+        return {};
+    }
+    [[nodiscard]] ctl::Result<void> set_link_mtu(int /*ifindex*/, std::uint32_t /*mtu*/) override {
+        return {};
+    }
+
+    ctl::Result<ctl::Route> answer = ctl::Route{};
+    std::map<int, ctl::LinkEvent> links;
+    std::map<std::pair<int, tunnels::IpAddress>, ctl::NeighbourEvent> neighbours;
+    std::optional<tunnels::IpAddress> asked_destination;
+    std::optional<tunnels::IpAddress> asked_source;
+
+private:
+    std::map<int, std::set<tunnels::IpAddress>> no_addresses_;
+};
+
+}  // namespace culvert::testing

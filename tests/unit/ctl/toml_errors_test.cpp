@@ -1,0 +1,491 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The sentence for each mistake in a single item of the configuration file. What two items must not
+// say about each other is in validate_test.cpp.
+#include "ctl/toml_source.hpp"
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/unit/ctl/toml_texts.hpp"
+
+namespace culvert::ctl {
+
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+
+struct Refusal {
+    std::string text;
+    std::string error;
+};
+
+void expect_refusals(const std::vector<Refusal>& refusals) {
+    for (const Refusal& refusal : refusals) {
+        EXPECT_EQ(error_of(refusal.text), refusal.error) << "for:\n" << refusal.text;
+    }
+}
+
+TEST(TomlSource, SyntaxErrorNamesLineAndColumn) {
+    EXPECT_EQ(
+        error_of("[daemon]\nsocket \"x\"\n"),
+        "f:2:8: error while parsing key-value pair: expected '=', saw '\"'"
+    );
+    EXPECT_THAT(error_of("\n[[port]]\nname = \"a\"\nname = \"b\"\n"), StartsWith("f:4:"));
+    EXPECT_THAT(error_of("a = \"\xff\"\n"), StartsWith("f:1:"));
+}
+
+TEST(TomlSource, HeaderWithoutAKeyIsASyntaxError) {
+    EXPECT_EQ(
+        error_of("\n[&port]]\n"),
+        "f:2:2: error while parsing key: expected bare key starting character or string delimiter, "
+        "saw '&'"
+    );
+    EXPECT_THAT(error_of("[[[port]]]\n"), StartsWith("f:1:3: error while parsing key: "));
+    EXPECT_THAT(error_of("[[\n"), StartsWith("f:1:3: error while parsing "));
+}
+
+TEST(TomlSource, LettersOutsideOfAsciiAreASyntaxErrorOutsideOfStrings) {
+    for (const std::string letter : {"\xc2\xa7", "\xc3\xa9", "\xe3\x80\x81", "\xef\xbb\xbe"}) {
+        EXPECT_THAT(error_of("a = 1" + letter + "\n"), StartsWith("f:1:6: error while parsing "));
+        EXPECT_THAT(error_of("\n" + letter + "a = 1\n"), StartsWith("f:2:1: error while parsing "));
+        EXPECT_THAT(
+            error_of("[daemon]\nlog_level = \"\"\"\\\n" + letter + "\"\"\"\n"),
+            HasSubstr("log_level = \"" + letter + "\" is unknown")
+        );
+    }
+}
+
+TEST(TomlSource, UnknownKeyNamesTheNearestAndAllValidKeys) {
+    expect_refusals({
+        {"[workers]\ncpu = [1]\n",
+         "f:2: [workers]: unknown key \"cpu\" (did you mean \"cpus\"?); valid: count, cpus, idle, "
+         "idle_sleep_us"},
+        {kBridge + "[bridge.local]\nzzzzzz = 1\n",
+         "f:4: [bridge.local] of \"br0\": unknown key \"zzzzzz\"; valid: addresses, mac, mtu, up, "
+         "vlan_mode, tag, trunks"},
+        {kTunnel + "Remote-IP = \"1.2.3.4\"\n",
+         "f:8: [[tunnel]] \"t1\": unknown key \"Remote-IP\" (did you mean \"remote_ip\"?); valid: "
+         "name, bridge, type, remote_ip, local_ip, key, in_key, out_key, dst_port, tos, ttl, df, "
+         "csum, vlan_mode, tag, trunks"},
+    });
+}
+
+TEST(TomlSource, UnknownSectionNamesTheNearestAndAllSections) {
+    const std::string sections =
+        "; valid sections: [daemon], [dpdk], [workers], [flow_cache], [[bridge]], [[port]], "
+        "[[tunnel]]";
+    expect_refusals({
+        {"\n[[tunel]]\n", "f:2: unknown section \"tunel\" (did you mean [[tunnel]]?)" + sections},
+        {"[logging]\n", "f:1: unknown section \"logging\"" + sections},
+        {"mtu = 1\n", "f:1: unknown key outside of a section \"mtu\"" + sections},
+    });
+}
+
+TEST(TomlSource, SectionOfTheWrongShapeIsRefused) {
+    expect_refusals({
+        {"[port]\nname = \"p\"\n",
+         "f:1: [[port]]: must be a list of tables, each written [[port]]"},
+        {"[[daemon]]\n", "f:1: [daemon]: must be one table, not a list of them"},
+        {"daemon = 5\n", "f:1: [daemon]: must be a table, got the integer 5"},
+        {"port = [1]\n", "f:1: [[port]]: must be a table, got the integer 1"},
+        {kBridge + "[bridge.static_mac]\n",
+         "f:3: [[bridge.static_mac]]: must be a list of tables, each written "
+         "[[bridge.static_mac]]"},
+        {kBridge + "[[bridge.local]]\n",
+         "f:3: [bridge.local]: must be one table, not a list of them"},
+    });
+}
+
+TEST(TomlSource, WrongTypeNamesTheTypeAndTheValue) {
+    expect_refusals({
+        {kPort + "mtu = \"abc\"\n",
+         "f:6: [[port]] \"p1\": \"mtu\" must be an integer (68-65535), got the string \"abc\""},
+        {kPort + "mtu = 1500.0\n",
+         "f:6: [[port]] \"p1\": \"mtu\" must be an integer (68-65535), got a floating-point "
+         "number"},
+        {kPort + "claim = 1\n",
+         "f:6: [[port]] \"p1\": \"claim\" must be true or false, got the integer 1"},
+        {kPort + "trunks = 5\n",
+         "f:6: [[port]] \"p1\": \"trunks\" must be a list of integers (0-4094), got the integer 5"},
+        {kPort + "trunks = [1,\n true]\n",
+         "f:7: [[port]] \"p1\": \"trunks[1]\" must be an integer (0-4094), got the boolean true"},
+        {kPort + "kind = [\"tap\"]\n",
+         "f:6: [[port]] \"p1\": \"kind\" must be a string (\"linux\", \"tap\", \"dpdk\"), got a "
+         "list"},
+        {"[dpdk]\nextra_args = \"-v\"\n",
+         "f:2: [dpdk]: \"extra_args\" must be a list of strings (one EAL argument each), got the "
+         "string \"-v\""},
+        {"[dpdk]\nextra_args = [2020-01-01]\n",
+         "f:2: [dpdk]: \"extra_args[0]\" must be a string (one EAL argument each), got a date or "
+         "time"},
+        {"[[bridge]]\nname = 5\n",
+         "f:2: [[bridge]]: \"name\" must be a string (1-63 letters, digits, '.', '_' or '-', the "
+         "first a letter or digit), got the integer 5"},
+    });
+}
+
+/// The keys with a range: values just outside of it are refused, those at its ends are accepted.
+TEST(TomlSource, RangesHoldAtBothEnds) {
+    struct Bound {
+        std::string head;
+        std::string key;
+        std::string subject;
+        std::uint64_t min;
+        std::uint64_t max;
+    };
+    const std::string local = kBridge + "[bridge.local]\n";
+    const std::vector<Bound> bounds{
+        {"[dpdk]\n", "memory_mb", "[dpdk]", 0, 1048576},
+        {"[dpdk]\n", "mbufs", "[dpdk]", 4096, 1048576},
+        {"[workers]\n", "count", "[workers]", 0, 32},
+        {"[workers]\n", "idle_sleep_us", "[workers]", 1, 10000},
+        {"[flow_cache]\n", "max_flows", "[flow_cache]", 1024, 16777216},
+        {"[flow_cache]\n", "idle_timeout_s", "[flow_cache]", 1, 3600},
+        {kBridge, "mac_ageing_s", "[[bridge]] \"br0\"", 10, 1000000},
+        {kBridge, "mac_table_size", "[[bridge]] \"br0\"", 16, 1000000},
+        {local, "mtu", "[bridge.local] of \"br0\"", 68, 65535},
+        {local, "tag", "[bridge.local] of \"br0\"", 1, 4094},
+        {kPort, "mtu", "[[port]] \"p1\"", 68, 65535},
+        {kPort, "tag", "[[port]] \"p1\"", 1, 4094},
+        {kDpdkPort, "rx_queues", "[[port]] \"p1\"", 1, 32},
+        {kTunnel, "tag", "[[tunnel]] \"t1\"", 1, 4094},
+        {kTunnel, "ttl", "[[tunnel]] \"t1\"", 1, 255},
+        {kTunnel, "dst_port", "[[tunnel]] \"t1\"", 1, 65535},
+    };
+    for (const Bound& bound : bounds) {
+        const auto with = [&](const std::string& value) {
+            return bound.head + bound.key + " = " + value + "\n";
+        };
+        const std::string range = std::to_string(bound.min) + "-" + std::to_string(bound.max);
+        const auto line = std::count(bound.head.begin(), bound.head.end(), '\n') + 1;
+        const std::string below =
+            bound.min == 0 ? std::string("-1") : std::to_string(bound.min - 1);
+        for (const std::string& value :
+             {below,
+              std::to_string(bound.max + 1),
+              std::string("-9223372036854775808"),
+              std::string("9223372036854775807")}) {
+            EXPECT_EQ(
+                error_of(with(value)),
+                concat(
+                    {"f:",
+                     std::to_string(line),
+                     ": ",
+                     bound.subject,
+                     ": ",
+                     bound.key,
+                     " = ",
+                     value,
+                     " is out of range; valid: ",
+                     range}
+                )
+            );
+        }
+        EXPECT_TRUE(parse_toml(with(std::to_string(bound.min)), "f").has_value()) << bound.key;
+        EXPECT_TRUE(parse_toml(with(std::to_string(bound.max)), "f").has_value()) << bound.key;
+    }
+}
+
+TEST(TomlSource, SettingsThatCannotWorkAreRefused) {
+    expect_refusals({
+        {"[daemon]\nsocket = \"x.ctl\"\n",
+         "f:2: [daemon]: socket = \"x.ctl\" is not an absolute path; valid: an absolute path of at "
+         "most 107 bytes"},
+        {"[daemon]\nlog_level = \"loud\"\n",
+         "f:2: [daemon]: log_level = \"loud\" is unknown; valid: \"debug\", \"info\", \"warning\", "
+         "\"error\""},
+        {"[daemon]\nlog_file = \"\"\n",
+         "f:2: [daemon]: log_file = \"\" is empty; valid: one or more printable characters"},
+        {"[daemon]\ncontrol_cpus = [1024]\n",
+         "f:2: [daemon]: control_cpus[0] = 1024 is out of range; valid: 0-1023"},
+        {"[dpdk]\nextra_args = [\"a\\u0000b\"]\n",
+         "f:2: [dpdk]: extra_args[0] = \"a\\x00b\" is empty or holds a control character; valid: "
+         "one EAL argument each"},
+        {"[workers]\ncpus = [1, 2, 1]\n",
+         "f:2: [workers]: cpus[2] = 1 is listed twice; valid: each CPU once"},
+        {"[workers]\ncount = 3\ncpus = [1, 2]\n",
+         "f:2: [workers]: count = 3 contradicts cpus, which lists 2 CPUs; valid: 2, or no such "
+         "key"},
+    });
+    EXPECT_THAT(
+        error_of("[daemon]\nsocket = \"/" + std::string(107, 'x') + "\"\n"),
+        HasSubstr("is too long; valid: an absolute path of at most 107 bytes")
+    );
+    std::string cpus = "[workers]\ncpus = [0";
+    for (unsigned i = 1; i <= 32; ++i) {
+        cpus += ", " + std::to_string(i);
+    }
+    EXPECT_EQ(error_of(cpus + "]\n"), "f:2: [workers]: cpus lists 33 CPUs; valid: at most 32");
+}
+
+TEST(TomlSource, FilePrefixIsAFileName) {
+    for (const std::string prefix :
+         {"a/b", "..", "", "-a", "a b", "\xc3\xa4", "a\\n", "abcdefghijklmnopqrstuvwxyz1234567"}) {
+        EXPECT_THAT(
+            error_of("[dpdk]\nfile_prefix = \"" + prefix + "\"\n"),
+            HasSubstr("is not a valid name here; valid: 1-32 letters, digits, '.', '_' or '-', the "
+                      "first a letter or digit")
+        );
+    }
+}
+
+TEST(TomlSource, BadNamesAreRefused) {
+    const std::string rule = " letters, digits, '.', '_' or '-', the first a letter or digit";
+    for (const std::string name : {"", ".", "-x", "a/b", "a b", "a\\tb", "\xc3\xa9t\xc3\xa9"}) {
+        EXPECT_THAT(
+            error_of("[[bridge]]\nname = \"" + name + "\"\n"),
+            HasSubstr(" is not a valid name here; valid: 1-63" + rule)
+        );
+        EXPECT_THAT(
+            error_of(concat({kPort, "interface = \"", name, "\"\n"})),
+            HasSubstr(" is not a valid name here; valid: 1-15" + rule)
+        );
+    }
+    expect_refusals({
+        {"[[bridge]]\nname = \"abcdefghijklmnop\"\n[bridge.local]\n",
+         "f:2: [[bridge]] \"abcdefghijklmnop\": name = \"abcdefghijklmnop\" is not a valid name "
+         "here; valid: 1-15" +
+             rule},
+        {kBridge + "[[port]]\nname = \"abcdefghijklmnop\"\nbridge = \"br0\"\nkind = \"tap\"\n",
+         "f:4: [[port]] \"abcdefghijklmnop\": name = \"abcdefghijklmnop\" is too long for a device "
+         "name, and interface is absent; valid: 1-15" +
+             rule},
+        {"[[bridge]]\n", "f:1: [[bridge]]: name is missing; valid: 1-63" + rule},
+        {kBridge + "[[port]]\nbridge = \"br0\"\n",
+         "f:3: [[port]]: name is missing; valid: 1-63" + rule},
+    });
+}
+
+TEST(TomlSource, ErrorsStayOnOneShortLine) {
+    const std::string error =
+        error_of("[[bridge]]\nname = \"a\\nb\\u007f" + std::string(5000, 'x') + "\"\n");
+    EXPECT_THAT(error, HasSubstr("\"a\\x0ab\\x7fxxx"));
+    EXPECT_LT(error.size(), 400U);
+    EXPECT_EQ(error.find('\n'), std::string::npos);
+    // A character of several bytes is not cut in two.
+    EXPECT_THAT(
+        error_of("[[bridge]]\nname = \"" + std::string(79, 'x') + "\xc3\xa4\"\n"),
+        HasSubstr(std::string(79, 'x') + "...\"")
+    );
+}
+
+TEST(TomlSource, BadAddressesAreRefused) {
+    const std::string local = kBridge + "[bridge.local]\n";
+    const std::string rule = "; valid: the address of a host with its prefix length, such as "
+                             "\"172.20.0.1/24\" (1-32) or \"fd20::1/64\" (1-128)";
+    for (const std::string address :
+         {"172.20.0.1",
+          "172.20.0.1/0",
+          "172.20.0.1/33",
+          "172.20.0.1/",
+          "172.20.0.1/2x",
+          "172.20.0.1/-1",
+          "172.20.0.1/280",
+          "172.20.0/24",
+          "/24",
+          "fd20::1/129",
+          "fd20::1%eth0/64",
+          "224.0.0.1/24",
+          "ff02::1/64",
+          "0.0.0.0/24",
+          "::/64",
+          "255.255.255.255/32"}) {
+        EXPECT_EQ(
+            error_of(concat({local, "addresses = [\"10.0.0.1/8\", \"", address, "\"]\n"})),
+            concat(
+                {"f:4: [bridge.local] of \"br0\": addresses[1] = \"",
+                 address,
+                 "\" is not an interface address",
+                 rule}
+            )
+        );
+    }
+    EXPECT_EQ(
+        error_of(local + "addresses = [\"10.0.0.1/8\", \"10.0.0.1/24\"]\n"),
+        "f:4: [bridge.local] of \"br0\": addresses[1] = \"10.0.0.1/24\" is listed twice; valid: "
+        "each address once"
+    );
+}
+
+TEST(TomlSource, BadMacAddressesAreRefused) {
+    const std::string tap = kPort + "kind = \"tap\"\n";
+    const std::string rule = "; valid: six hexadecimal octets such as \"02:00:00:00:00:01\", the "
+                             "first one even";
+    expect_refusals({
+        {tap + "mac = \"02:00:00:00:00\"\n",
+         "f:7: [[port]] \"p1\": mac = \"02:00:00:00:00\" is not a MAC address" + rule},
+        {tap + "mac = \"01:00:00:00:00:01\"\n",
+         "f:7: [[port]] \"p1\": mac = \"01:00:00:00:00:01\" is a group MAC address" + rule},
+        {tap + "mac = \"00:00:00:00:00:00\"\n",
+         "f:7: [[port]] \"p1\": mac = \"00:00:00:00:00:00\" is all zero" + rule},
+        {kBridge + "[[bridge.static_mac]]\nmac = \"ff:ff:ff:ff:ff:ff\"\nport = \"br0\"\n",
+         "f:4: [[bridge.static_mac]] of \"br0\": mac = \"ff:ff:ff:ff:ff:ff\" is a group MAC "
+         "address" +
+             rule},
+        {kBridge + "[[bridge.static_mac]]\nport = \"br0\"\n",
+         "f:3: [[bridge.static_mac]] of \"br0\": mac is missing; valid: a unicast MAC address such "
+         "as \"02:00:00:00:00:01\""},
+    });
+}
+
+TEST(TomlSource, ContradictoryVlanKeysAreRefused) {
+    expect_refusals({
+        {kPort + "tag = 5\ntrunks = [6]\n",
+         "f:7: [[port]] \"p1\": tag and trunks together need a vlan_mode; valid: "
+         "\"native-untagged\", \"native-tagged\""},
+        {kPort + "vlan_mode = \"trunk\"\ntag = 5\n",
+         "f:7: [[port]] \"p1\": tag does not apply to vlan_mode = \"trunk\"; valid: \"access\", "
+         "\"native-untagged\" or \"native-tagged\" with a tag"},
+        {kPort + "vlan_mode = \"access\"\n",
+         "f:6: [[port]] \"p1\": vlan_mode = \"access\" needs a tag; valid: 1-4094"},
+        {kTunnel + "vlan_mode = \"native-tagged\"\ntrunks = [1]\n",
+         "f:8: [[tunnel]] \"t1\": vlan_mode = \"native-tagged\" needs a tag; valid: 1-4094"},
+        {kPort + "vlan_mode = \"access\"\ntag = 5\ntrunks = [5]\n",
+         "f:8: [[port]] \"p1\": trunks does not apply to vlan_mode = \"access\", which carries the "
+         "VLAN of tag only; valid: \"trunk\", \"native-untagged\" or \"native-tagged\" with "
+         "trunks"},
+        {kPort + "trunks = [1, 4095]\n",
+         "f:6: [[port]] \"p1\": trunks[1] = 4095 is out of range; valid: 0-4094"},
+        {kPort + "trunks = []\n",
+         "f:6: [[port]] \"p1\": trunks lists no VLAN; valid: a list of 0-4094, or no such key, "
+         "which carries every VLAN"},
+        {kPort + "vlan_mode = \"dot1q\"\n",
+         "f:6: [[port]] \"p1\": vlan_mode = \"dot1q\" is unknown; valid: \"trunk\", \"access\", "
+         "\"native-untagged\", \"native-tagged\""},
+    });
+}
+
+TEST(TomlSource, KeysOfAnotherKindOfPortAreRefused) {
+    const std::string tap = kPort + "kind = \"tap\"\n";
+    expect_refusals({
+        {kPort + "devargs = \"net_null0\"\n",
+         "f:6: [[port]] \"p1\": devargs does not apply to kind = \"linux\"; valid: \"dpdk\" "
+         "ports"},
+        {kPort + "rx_queues = 1\n",
+         "f:6: [[port]] \"p1\": rx_queues does not apply to kind = \"linux\"; valid: \"dpdk\" "
+         "ports"},
+        {kPort + "mac = \"02:00:00:00:00:01\"\n",
+         "f:6: [[port]] \"p1\": mac does not apply to kind = \"linux\"; valid: \"tap\" ports"},
+        {tap + "claim = true\n",
+         "f:7: [[port]] \"p1\": claim does not apply to kind = \"tap\"; valid: \"linux\" ports"},
+        {tap + "hotplug = false\n",
+         "f:7: [[port]] \"p1\": hotplug does not apply to kind = \"tap\"; valid: \"linux\" ports"},
+        {kDpdkPort + "claim = true\n",
+         "f:8: [[port]] \"p1\": claim does not apply to kind = \"dpdk\"; valid: \"linux\" ports"},
+        {kDpdkPort + "interface = \"eth0\"\n",
+         "f:8: [[port]] \"p1\": interface does not apply to kind = \"dpdk\"; valid: \"linux\" or "
+         "\"tap\" ports"},
+        {kPort + "kind = \"dpdk\"\n",
+         "f:3: [[port]] \"p1\": devargs is missing; valid: a DPDK device such as \"0000:03:00.0\" "
+         "or \"net_vhost0,iface=/run/vm.sock\""},
+        {kPort + "kind = \"dpdk\"\ndevargs = \",iface=x\"\n",
+         "f:7: [[port]] \"p1\": devargs = \",iface=x\" names no device; valid: DEVICE or "
+         "DEVICE,OPTION=VALUE,..."},
+        {kPort + "kind = \"afxdp\"\n",
+         "f:6: [[port]] \"p1\": kind = \"afxdp\" is unknown; valid: \"linux\", \"tap\", \"dpdk\""},
+    });
+}
+
+TEST(TomlSource, TunnelsNeedTheirKeys) {
+    const std::string head = kBridge + "[[tunnel]]\nname = \"t1\"\n";
+    expect_refusals({
+        {head, "f:3: [[tunnel]] \"t1\": bridge is missing; valid: the name of a [[bridge]]"},
+        {head + "bridge = \"br0\"\n",
+         "f:3: [[tunnel]] \"t1\": type is missing; valid: \"gre\", \"vxlan\""},
+        {head + "bridge = \"br0\"\ntype = \"stt\"\n",
+         "f:6: [[tunnel]] \"t1\": type = \"stt\" is unknown; valid: \"gre\", \"vxlan\""},
+        {head + "bridge = \"br0\"\ntype = \"gre\"\n",
+         "f:3: [[tunnel]] \"t1\": remote_ip is missing; valid: the IPv4 or IPv6 address of the "
+         "peer"},
+    });
+}
+
+TEST(TomlSource, TunnelKeysFitTheirProtocol) {
+    expect_refusals({
+        {kTunnel + "key = 16777216\n",
+         "f:8: [[tunnel]] \"t1\": key = 16777216 is out of range for vxlan; valid: 0-16777215"},
+        {kTunnel + "in_key = -1\n",
+         "f:8: [[tunnel]] \"t1\": in_key = -1 is out of range for vxlan; valid: 0-16777215"},
+        {kGre + "out_key = 4294967296\n",
+         "f:8: [[tunnel]] \"t1\": out_key = 4294967296 is out of range for gre; valid: "
+         "0-4294967295"},
+        {kGre + "key = 1\nin_key = 1\n",
+         "f:9: [[tunnel]] \"t1\": in_key cannot stand beside key, which sets both directions; "
+         "valid: key alone, or in_key and out_key"},
+        {kGre + "dst_port = 4789\n",
+         "f:8: [[tunnel]] \"t1\": dst_port does not apply to gre, which is not carried in UDP"},
+        {kGre + "csum = true\n",
+         "f:8: [[tunnel]] \"t1\": csum applies to tunnels carried in UDP, and gre is not one of "
+         "them"},
+        {kGre + "tos = 1\n",
+         "f:8: [[tunnel]] \"t1\": tos = 1 sets the two lowest bits, which carry ECN; valid: a "
+         "multiple of 4, 0-252"},
+        {kGre + "tos = 256\n", "f:8: [[tunnel]] \"t1\": tos = 256 is out of range; valid: 0-255"},
+    });
+}
+
+TEST(TomlSource, TunnelAddressesAreThoseOfHosts) {
+    const std::string rule =
+        "; valid: the IPv4 or IPv6 address of one host, without prefix length or zone";
+    const std::vector<std::pair<std::string, std::string>> bad{
+        {"224.0.0.1", "is a multicast address"},
+        {"ff02::1", "is a multicast address"},
+        {"0.0.0.0", "is the unspecified address"},
+        {"::", "is the unspecified address"},
+        {"255.255.255.255", "is the broadcast address"},
+        {"peer.example", "is not an IP address"},
+        {"192.0.2.2/24", "is not an IP address"},
+        {"fe80::1%eth0", "is not an IP address"},
+    };
+    for (const auto& [address, problem] : bad) {
+        EXPECT_EQ(
+            error_of(concat(
+                {kBridge,
+                 "[[tunnel]]\nname = \"t1\"\nbridge = \"br0\"\ntype = \"gre\"\n",
+                 "remote_ip = \"",
+                 address,
+                 "\"\n"}
+            )),
+            concat({"f:7: [[tunnel]] \"t1\": remote_ip = \"", address, "\" ", problem, rule})
+        );
+        EXPECT_EQ(
+            error_of(concat({kGre, "local_ip = \"", address, "\"\n"})),
+            concat({"f:8: [[tunnel]] \"t1\": local_ip = \"", address, "\" ", problem, rule})
+        );
+    }
+    EXPECT_EQ(
+        error_of(kGre + "local_ip = \"fd20::1\"\n"),
+        "f:8: [[tunnel]] \"t1\": local_ip = \"fd20::1\" is not of the family of remote_ip = "
+        "\"192.0.2.2\"; valid: an IPv4 address"
+    );
+}
+
+TEST(TomlSource, CrossItemErrorsCarryFileAndLine) {
+    EXPECT_EQ(
+        error_of("[[port]]\nname = \"p1\"\nbridge = \"br1\"\n" + kBridge),
+        "f:1: [[port]] \"p1\": bridge = \"br1\" does not exist; valid: \"br0\""
+    );
+}
+
+TEST(TomlSource, DeepKeysEndInAnErrorNotInTheStack) {
+    std::string key = "a";
+    while (key.size() < 16376) {
+        key += ".a";
+    }
+    EXPECT_THAT(error_of(key + " = 1\n"), HasSubstr("unknown section \"a\""));
+    EXPECT_EQ(
+        error_of("\n" + key + std::string(100, ' ') + "= 1\n"),
+        "f:2: the line is too long; valid: at most 16384 bytes"
+    );
+}
+
+}  // namespace
+}  // namespace culvert::ctl

@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What the items of a desired state must not say about each other, and the sentence for each. The
+// states are built as values here: no file, no parser.
+#include "ctl/validate.hpp"
+
+#include <string>
+#include <string_view>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "dataplane/limits.hpp"
+
+namespace culvert::ctl {
+namespace {
+
+using testing::HasSubstr;
+
+BridgeConfig bridge(const std::string& name, std::uint32_t line, bool local = false) {
+    BridgeConfig config;
+    config.name = name;
+    config.origin = {"f", line};
+    if (local) {
+        config.local.emplace();
+    }
+    return config;
+}
+
+PortConfig port(const std::string& name, std::uint32_t line, const std::string& on = "br0") {
+    PortConfig config;
+    config.name = name;
+    config.bridge = on;
+    config.interface = name;
+    config.origin = {"f", line};
+    return config;
+}
+
+PortConfig dpdk_port(const std::string& name, std::uint32_t line, const std::string& devargs) {
+    PortConfig config = port(name, line);
+    config.kind = PortKind::dpdk;
+    config.interface.clear();
+    config.devargs = devargs;
+    return config;
+}
+
+TunnelConfig tunnel(const std::string& name, std::uint32_t line, const std::string& on = "br0") {
+    TunnelConfig config;
+    config.name = name;
+    config.bridge = on;
+    config.type = "vxlan";
+    config.dst_port = 4789;
+    config.remote_ip = tunnels::IpAddress::parse("192.0.2.2").value();
+    config.in_key = 100;
+    config.out_key = 100;
+    config.origin = {"f", line};
+    return config;
+}
+
+StaticMac static_mac(std::uint8_t last, const std::string& on, std::uint32_t line) {
+    StaticMac entry;
+    entry.mac.bytes = {2, 0, 0, 0, 0, last};
+    entry.port = on;
+    entry.origin = {"f", line};
+    return entry;
+}
+
+DesiredState with_bridge() {
+    DesiredState state;
+    state.bridges = {bridge("br0", 1)};
+    return state;
+}
+
+/// The sentence, or nothing when the state is valid.
+std::string error_of(const DesiredState& state) {
+    const Result<void> result = validate(state);
+    return result ? std::string{} : result.error();
+}
+
+TEST(Validate, AcceptsAnEmptyStateAndAFullOne) {
+    EXPECT_EQ(error_of(DesiredState{}), "");
+    DesiredState state;
+    state.bridges = {bridge("br0", 1, true), bridge("br1", 2)};
+    state.ports = {port("p1", 3), port("p2", 4, "br1"), dpdk_port("d1", 5, "net_null0")};
+    state.tunnels = {tunnel("t1", 6)};
+    state.bridges[0].static_macs = {
+        static_mac(1, "br0", 7), static_mac(2, "p1", 8), static_mac(3, "t1", 9)};
+    EXPECT_EQ(error_of(state), "");
+}
+
+TEST(Validate, BridgesPortsAndTunnelsShareOneNameSpace) {
+    const std::string rule = "; valid: a name that no other bridge, port or tunnel has";
+    DesiredState state = with_bridge();
+    state.bridges.push_back(bridge("br0", 2));
+    EXPECT_EQ(
+        error_of(state),
+        "f:2: [[bridge]] \"br0\": the name is taken by [[bridge]] \"br0\" (f:1)" + rule
+    );
+    state = with_bridge();
+    state.ports = {port("br0", 2)};
+    EXPECT_EQ(
+        error_of(state),
+        "f:2: [[port]] \"br0\": the name is taken by [[bridge]] \"br0\" (f:1)" + rule
+    );
+    state.ports = {port("x", 2), port("x", 3)};
+    EXPECT_EQ(
+        error_of(state), "f:3: [[port]] \"x\": the name is taken by [[port]] \"x\" (f:2)" + rule
+    );
+    state.ports = {port("x", 7)};
+    state.tunnels = {tunnel("x", 3)};
+    EXPECT_EQ(
+        error_of(state), "f:3: [[tunnel]] \"x\": the name is taken by [[port]] \"x\" (f:7)" + rule
+    );
+}
+
+TEST(Validate, UnknownBridgeListsTheExistingOnes) {
+    DesiredState state;
+    state.ports = {port("p1", 3, "br9")};
+    EXPECT_EQ(
+        error_of(state),
+        "f:3: [[port]] \"p1\": bridge = \"br9\" does not exist; valid: a [[bridge]], of which "
+        "there "
+        "is none"
+    );
+    state.bridges = {bridge("br1", 1), bridge("br0", 2)};
+    EXPECT_EQ(
+        error_of(state),
+        "f:3: [[port]] \"p1\": bridge = \"br9\" does not exist; valid: \"br0\", \"br1\""
+    );
+    state.ports.clear();
+    state.tunnels = {tunnel("t1", 4, "br9")};
+    EXPECT_THAT(
+        error_of(state), HasSubstr("f:4: [[tunnel]] \"t1\": bridge = \"br9\" does not exist")
+    );
+    for (unsigned i = 2; i < 20; ++i) {
+        state.bridges.push_back(bridge("br" + std::to_string(i + 10), i));
+    }
+    EXPECT_THAT(error_of(state), HasSubstr("\"br25\" and 4 more"));
+}
+
+TEST(Validate, OneDeviceHasOnePort) {
+    const std::string rule = "; valid: a device that nothing else uses";
+    DesiredState state = with_bridge();
+    state.ports = {port("p1", 2), port("p2", 3)};
+    state.ports[1].interface = "p1";
+    state.ports[1].kind = PortKind::tap;
+    EXPECT_EQ(
+        error_of(state),
+        "f:3: [[port]] \"p2\": interface = \"p1\" is the device of [[port]] \"p1\" (f:2)" + rule
+    );
+    state.ports = {port("p1", 2)};
+    state.ports[0].interface = "br0";
+    EXPECT_EQ(error_of(state), "") << "a bridge without local port has no device";
+    state.bridges[0].local.emplace();
+    EXPECT_EQ(
+        error_of(state),
+        "f:2: [[port]] \"p1\": interface = \"br0\" is the device of [[bridge]] \"br0\" (f:1)" + rule
+    );
+}
+
+TEST(Validate, OneDpdkDeviceHasOnePortHoweverItIsWritten) {
+    DesiredState state = with_bridge();
+    const auto clash = [&](const std::string& first, const std::string& second) {
+        state.ports = {dpdk_port("d1", 2, first), dpdk_port("d2", 3, second)};
+        return error_of(state);
+    };
+    EXPECT_EQ(
+        clash("0000:03:00.0", "0000:03:00.0,queues=2"),
+        "f:3: [[port]] \"d2\": devargs = \"0000:03:00.0,queues=2\" is the device of [[port]] "
+        "\"d1\" (f:2); valid: a device that nothing else uses"
+    );
+    EXPECT_NE(clash("0000:03:0a.0", "03:0A.0"), "");
+    EXPECT_NE(clash("pci:0000:03:00.0", "03:00.0"), "");
+    EXPECT_NE(clash("net_tap0,iface=a", "vdev:net_tap0,iface=b"), "");
+    EXPECT_EQ(clash("0000:03:00.0", "0000:03:00.1"), "");
+    EXPECT_EQ(clash("0001:03:00.0", "03:00.0"), "");
+    EXPECT_EQ(clash("net_tap0,iface=a", "net_tap1,iface=a"), "");
+    EXPECT_EQ(clash("net_tap0", "NET_TAP0"), "");
+}
+
+TEST(Validate, TunnelsThatTakeTheSamePacketsAreRefused) {
+    DesiredState state = with_bridge();
+    state.tunnels = {tunnel("t1", 2), tunnel("t2", 3)};
+    EXPECT_EQ(
+        error_of(state),
+        "f:3: [[tunnel]] \"t2\": takes the same packets as [[tunnel]] \"t1\" (f:2): vxlan from "
+        "192.0.2.2 to UDP port 4789 with key 100 for any local address; valid: tunnels that differ "
+        "in type, remote_ip, local_ip, in_key or dst_port"
+    );
+    const auto local = tunnels::IpAddress::parse("192.0.2.1");
+    state.tunnels[0].local_ip = local;
+    EXPECT_EQ(error_of(state), "") << "the more specific one wins";
+    state.tunnels[1].local_ip = local;
+    EXPECT_THAT(error_of(state), HasSubstr("for 192.0.2.1; valid"));
+    state.tunnels[1].local_ip = tunnels::IpAddress::parse("192.0.2.3");
+    EXPECT_EQ(error_of(state), "");
+}
+
+TEST(Validate, TunnelsMayDifferInAnyPartOfTheMatch) {
+    DesiredState state = with_bridge();
+    const auto differs = [&](auto change) {
+        state.tunnels = {tunnel("t1", 2), tunnel("t2", 3)};
+        change(state.tunnels[1]);
+        return error_of(state);
+    };
+    EXPECT_EQ(differs([](TunnelConfig& t) { t.in_key = 101; }), "");
+    EXPECT_EQ(differs([](TunnelConfig& t) { t.dst_port = 4790; }), "");
+    EXPECT_EQ(differs([](TunnelConfig& t) { t.remote_ip.bytes[15] = 9; }), "");
+    EXPECT_EQ(
+        differs([](TunnelConfig& t) {
+            t.type = "gre";
+            t.dst_port = 0;
+        }),
+        ""
+    );
+    EXPECT_NE(differs([](TunnelConfig& t) { t.out_key = 101; }), "") << "out_key is not received";
+    EXPECT_NE(differs([](TunnelConfig& t) { t.vlan = {VlanMode::access, 5, {}}; }), "");
+}
+
+TEST(Validate, AbsentKeyAndKeyZeroMatchTheSamePackets) {
+    DesiredState state = with_bridge();
+    state.tunnels = {tunnel("t1", 2), tunnel("t2", 3)};
+    state.tunnels[0].in_key.reset();
+    state.tunnels[1].in_key = 0;
+    for (TunnelConfig& t : state.tunnels) {
+        t.type = "gre";
+        t.dst_port = 0;
+    }
+    EXPECT_THAT(
+        error_of(state), HasSubstr("(f:2): gre from 192.0.2.2 with key 0 or none for any local")
+    );
+    state.tunnels[1].in_key = 1;
+    EXPECT_EQ(error_of(state), "");
+}
+
+TEST(Validate, StaticMacStandsOnAPortOfItsBridge) {
+    DesiredState state;
+    state.bridges = {bridge("br0", 1), bridge("br1", 2)};
+    state.bridges[0].static_macs = {static_mac(1, "p1", 5)};
+    const std::string head = "f:5: [[bridge.static_mac]] of \"br0\": port = ";
+    EXPECT_EQ(
+        error_of(state),
+        head + "\"p1\" is no port of this bridge; valid: one of its ports, of which there is none"
+    );
+    state.ports = {port("p1", 3, "br1"), port("p2", 4, "br0")};
+    EXPECT_EQ(error_of(state), head + "\"p1\" is no port of this bridge; valid: \"p2\"");
+    state.ports[0].bridge = "br0";
+    EXPECT_EQ(error_of(state), "");
+    state.bridges[0].static_macs[0].port = "br0";
+    EXPECT_EQ(error_of(state), head + "\"br0\" is no port of this bridge; valid: \"p1\", \"p2\"");
+    state.bridges[0].local.emplace();
+    EXPECT_EQ(error_of(state), "");
+}
+
+TEST(Validate, StaticMacStandsOnceInAVlan) {
+    DesiredState state = with_bridge();
+    state.ports = {port("p1", 2), port("p2", 3)};
+    state.bridges[0].static_macs = {static_mac(1, "p1", 4), static_mac(1, "p2", 5)};
+    EXPECT_EQ(
+        error_of(state),
+        "f:5: [[bridge.static_mac]] of \"br0\": mac = \"02:00:00:00:00:01\" stands twice in VLAN 0 "
+        "(also f:4); valid: each address once in a VLAN"
+    );
+    state.bridges[0].static_macs[1].vlan = 7;
+    EXPECT_EQ(error_of(state), "");
+}
+
+TEST(Validate, BoundsOfTheDataplaneHold) {
+    DesiredState state;
+    for (unsigned i = 0; i < dataplane::kBridgesMax; ++i) {
+        state.bridges.push_back(bridge("b" + std::to_string(i), i));
+    }
+    EXPECT_EQ(error_of(state), "");
+    state.bridges.push_back(bridge("last", 999));
+    EXPECT_EQ(
+        error_of(state), "f:999: [[bridge]] \"last\": is one bridge too many; valid: at most 256"
+    );
+
+    state = with_bridge();
+    for (unsigned i = 0; i + 1 < dataplane::kPortsMax; ++i) {
+        state.ports.push_back(port("p" + std::to_string(i), i));
+    }
+    state.tunnels = {tunnel("t1", 1)};
+    EXPECT_EQ(error_of(state), "");
+    state.bridges[0].local.emplace();
+    EXPECT_EQ(
+        error_of(state),
+        "the configuration has 4097 ports, tunnels and local ports; valid: at most 4096 together"
+    );
+}
+
+TEST(Validate, AnItemFromNoFileHasNoPlace) {
+    DesiredState state = with_bridge();
+    state.bridges[0].origin = {};
+    state.ports = {port("br0", 0)};
+    state.ports[0].origin = {};
+    EXPECT_EQ(
+        error_of(state),
+        "[[port]] \"br0\": the name is taken by [[bridge]] \"br0\"; valid: a name that no other "
+        "bridge, port or tunnel has"
+    );
+}
+
+}  // namespace
+}  // namespace culvert::ctl
