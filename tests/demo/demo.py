@@ -12,6 +12,7 @@ import argparse
 import dataclasses
 import math
 import pathlib
+import signal
 import sys
 import time
 
@@ -222,13 +223,18 @@ def main() -> int:
     if missing:
         print("\n".join(missing), file=sys.stderr)
         return 2
+
+    def interrupt(number: int, _frame: object) -> None:
+        raise Interrupted(number)
+
+    # A background job of a shell is started with SIGINT ignored; the demo can always be interrupted.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
     try:
         return run_all(build)
     except Interrupted as interruption:
         print("\nInterrupted; everything the demo had made is removed.", file=sys.stderr)
         return 128 + interruption.number
-    except KeyboardInterrupt:
-        return 130
 
 
 if __name__ == "__main__":
