@@ -71,19 +71,19 @@ protected:
     PacketPath()
         : flows(2048), counters(std::make_unique<dataplane::WorkerCounters>()),
           upcalls(std::make_unique<dataplane::UpcallQueue>()),
-          context_(std::make_unique<dataplane::Context>()) {
+          context(std::make_unique<dataplane::Context>()) {
         free_before = rte_mempool_avail_count(packet_pool());
         shares_before = rte_mempool_avail_count(share_pool());
         for (unsigned i = 0; i < 5; ++i) {
             devices.push_back(std::make_shared<FakePort>());
         }
         build_snapshot();
-        context_->snapshot = &snapshot;
-        context_->flows = &flows;
-        context_->pools = {packet_pool(), share_pool()};
-        context_->counters = counters.get();
-        context_->upcalls = upcalls.get();
-        context_->tx.resize(dataplane::kPortsMax);
+        context->snapshot = &snapshot;
+        context->flows = &flows;
+        context->pools = {packet_pool(), share_pool()};
+        context->counters = counters.get();
+        context->upcalls = upcalls.get();
+        context->tx.resize(dataplane::kPortsMax);
     }
 
     ~PacketPath() override {
@@ -176,8 +176,8 @@ protected:
         for (const Frame& frame : frames) {
             burst.push_back(make_packet(frame));
         }
-        dataplane::process_burst(*context_, port, burst);
-        dataplane::flush(*context_);
+        dataplane::process_burst(*context, port, burst);
+        dataplane::flush(*context);
     }
 
     void insert_flow(const FlowKey& key, const FlowAction& action) {
@@ -200,10 +200,10 @@ protected:
             decision.slot = upcall.slot;
             decision.action = action;
             insert_flow(upcall.key, action);
-            dataplane::apply_decision(*context_, decision);
+            dataplane::apply_decision(*context, decision);
             ++answered;
         }
-        dataplane::flush(*context_);
+        dataplane::flush(*context);
         return answered;
     }
 
@@ -228,7 +228,7 @@ protected:
     dataplane::FlowCache flows;
     std::unique_ptr<dataplane::WorkerCounters> counters;
     std::unique_ptr<dataplane::UpcallQueue> upcalls;
-    std::unique_ptr<dataplane::Context> context_;
+    std::unique_ptr<dataplane::Context> context;
     unsigned free_before = 0;
     unsigned shares_before = 0;
 };

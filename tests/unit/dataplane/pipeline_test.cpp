@@ -50,7 +50,7 @@ TEST_F(PacketPath, AsksOncePerFlowAndKeepsItsPacketsInOrder) {
     EXPECT_EQ(upcalls->read_available(), 1U);
     EXPECT_EQ(answer_misses(forward(kVif2)), 1U);
     EXPECT_EQ(devices[kVif2]->take_sent(), frames);
-    EXPECT_TRUE(context_->pending.empty());
+    EXPECT_TRUE(context->pending.empty());
 }
 
 TEST_F(PacketPath, APacketDoesNotOvertakeHeldOnesOfItsFlow) {
@@ -263,10 +263,10 @@ TEST_F(PacketPath, UnresolvedTunnelAsksTheSlowPathAndKeepsThePacket) {
     EXPECT_EQ(upcall.port, kVxlan);
     snapshot.tunnels[snapshot.ports[kVxlan].tunnel].resolved = true;
     dataplane::apply_decision(
-        *context_,
+        *context,
         {.kind = dataplane::Decision::Kind::encap, .port = kVxlan, .packet = upcall.packet}
     );
-    dataplane::flush(*context_);
+    dataplane::flush(*context);
     EXPECT_EQ(devices[kUplink]->take_sent().size(), 1U);
 }
 
@@ -294,7 +294,7 @@ TEST_F(PacketPath, DecisionForAPortThatWentAwayDropsWhatWasHeld) {
     dataplane::Upcall upcall;
     ASSERT_TRUE(upcalls->pop(upcall));
     snapshot.ports[kVif2] = {};
-    dataplane::apply_decision(*context_, {.slot = upcall.slot, .action = forward(kVif2)});
+    dataplane::apply_decision(*context, {.slot = upcall.slot, .action = forward(kVif2)});
     EXPECT_EQ(dropped(DropReason::port_removed, kVif1), 1U);
 }
 
@@ -314,7 +314,7 @@ TEST_F(PacketPath, FullUpcallQueueIsCountedAndHoldsNothing) {
     }
     receive(kVif1, {make_frame(mac(2), mac(1))});
     EXPECT_EQ(dropped(DropReason::upcall_queue_full, kVif1), 1U);
-    EXPECT_TRUE(context_->pending.empty());
+    EXPECT_TRUE(context->pending.empty());
     upcalls->reset();
 }
 
@@ -374,8 +374,8 @@ TEST_F(PacketPath, SuperFrameInsideAKernelTunnelStaysWholeUpToAPortThatCarriesIt
         .gso_bytes = 900};
     ASSERT_EQ(dataplane::validate_offload(packet, offload), DropReason::none);
     dataplane::packet::set_offload(packet, offload);
-    dataplane::process_burst(*context_, kUplink, std::array{packet});
-    dataplane::flush(*context_);
+    dataplane::process_burst(*context, kUplink, std::array{packet});
+    dataplane::flush(*context);
     EXPECT_EQ(devices[kVif1]->take_sent(), std::vector<Frame>{inner});
     EXPECT_EQ(devices[kVif1]->last_offload.checksum_start, 34);
     EXPECT_EQ(devices[kVif1]->last_offload.header_bytes, 54);
@@ -392,8 +392,8 @@ TEST_F(PacketPath, SuperFrameIsSegmentedForATunnel) {
         .gso_bytes = 900};
     ASSERT_EQ(dataplane::validate_offload(packet, offload), DropReason::none);
     dataplane::packet::set_offload(packet, offload);
-    dataplane::process_burst(*context_, kVif1, std::array{packet});
-    dataplane::flush(*context_);
+    dataplane::process_burst(*context, kVif1, std::array{packet});
+    dataplane::flush(*context);
     const auto on_wire = devices[kUplink]->take_sent();
     ASSERT_EQ(on_wire.size(), 2U);
     EXPECT_EQ(on_wire[0].size(), 50U + 54U + 900U);
@@ -412,7 +412,7 @@ TEST_F(PacketPath, SuperFrameOfTunnelPacketsIsDropped) {
          .gso_bytes = 500,
          .header_bytes = 42}
     );
-    dataplane::process_burst(*context_, kUplink, std::array{packet});
+    dataplane::process_burst(*context, kUplink, std::array{packet});
     EXPECT_EQ(dropped(DropReason::offload_malformed, kUplink), 1U);
 }
 
