@@ -170,8 +170,8 @@ TEST(EthdevPort, FreesWhatItTransmits) {
     const testing::LeakCheck leak_check;
     const auto port = open_or_throw(options_for("net_null0,no-rx=1"));
     std::array<rte_mbuf*, 100> burst{};
-    for (std::uint8_t i = 0; i < burst.size(); ++i) {
-        burst[i] = make_packet(make_frame(100, i));
+    for (std::size_t i = 0; i < burst.size(); ++i) {
+        burst[i] = make_packet(make_frame(100, static_cast<std::uint8_t>(i)));
     }
     EXPECT_EQ(port->transmit(0, burst), burst.size());
     EXPECT_EQ(port->receive(0, burst), 0U);
@@ -331,9 +331,11 @@ TEST_F(EthdevPcapTest, WorkersShareAQueueUnderALock) {
         // Made here and not by the workers: ThreadSanitizer does not see that the pool's ring
         // orders one thread's use of a buffer before the next one's.
         std::array<std::vector<rte_mbuf*>, 2> packets;
-        for (std::uint8_t worker = 0; worker < packets.size(); ++worker) {
+        for (std::size_t worker = 0; worker < packets.size(); ++worker) {
             for (std::size_t i = 0; i < kEach; ++i) {
-                packets[worker].push_back(make_packet(make_frame(300, worker)));
+                packets[worker].push_back(
+                    make_packet(make_frame(300, static_cast<std::uint8_t>(worker)))
+                );
             }
         }
         const auto send = [&](unsigned worker) {
