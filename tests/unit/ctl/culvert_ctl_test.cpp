@@ -58,7 +58,7 @@ std::map<std::string, Command> make_commands() {
                               return text;
                           }};
     }
-    const auto fixed = [](Result<std::string> answer) {
+    const auto fixed = [](const Result<std::string>& answer) {
         return Command{"", 0, 9, [answer](const Arguments&) { return answer; }};
     };
     commands["version"] = fixed("culvertd 9.8.7");

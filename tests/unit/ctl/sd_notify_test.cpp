@@ -44,7 +44,7 @@ public:
     Manager& operator=(const Manager&) = delete;
 
     /// A datagram between UNIX sockets is there as soon as it is sent.
-    std::optional<std::string> receive() const {
+    [[nodiscard]] std::optional<std::string> receive() const {
         std::array<char, 4096> buffer{};
         const ssize_t count = ::recv(fd_, buffer.data(), buffer.size(), 0);
         if (count < 0) {

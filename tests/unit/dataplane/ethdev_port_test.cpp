@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <latch>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -321,8 +322,34 @@ TEST_F(EthdevPcapTest, MakesChainsOneBufferForADeviceThatTakesNone) {
     EXPECT_EQ(read_pcap("out.pcap"), std::vector<Bytes>(4, frame));
 }
 
+/// A packet of `tail` behind the bytes of `head`, which it shares.
+rte_mbuf* behind_shared(rte_mbuf* head, const Bytes& tail) {
+    rte_mbuf* packet = rte_pktmbuf_alloc(testing::share_pool());
+    rte_pktmbuf_attach(packet, head);
+    EXPECT_EQ(rte_pktmbuf_chain(packet, make_packet(tail)), 0);
+    return packet;
+}
+
+TEST_F(EthdevPcapTest, WritesNothingBehindSharedBytes) {
+    const std::array<Bytes, 2> tails{Bytes(200, 0x11), Bytes(200, 0x22)};
+    {
+        const auto port = open_or_throw(options_for("net_pcap0,tx_pcap=" + path("out.pcap")));
+        rte_mbuf* head = make_packet(make_frame(100, 1));
+        std::array<rte_mbuf*, 2> burst{
+            behind_shared(head, tails[0]), behind_shared(head, tails[1])};
+        EXPECT_EQ(port->transmit(0, burst), 2U);
+        rte_pktmbuf_free(head);
+    }
+    const std::vector<Bytes> frames = read_pcap("out.pcap");
+    ASSERT_EQ(frames.size(), 2U);
+    for (std::size_t i = 0; i < frames.size(); ++i) {
+        EXPECT_EQ(Bytes(frames[i].begin(), frames[i].begin() + 100), make_frame(100, 1));
+        EXPECT_EQ(Bytes(frames[i].begin() + 100, frames[i].end()), tails[i]);
+    }
+}
+
 TEST_F(EthdevPcapTest, WorkersShareAQueueUnderALock) {
-    constexpr std::size_t kEach = 1000;
+    constexpr std::size_t kEach = 1900;
     {
         EthdevPortOptions options = options_for("net_pcap0,tx_pcap=" + path("out.pcap"));
         options.tx_queues = 2;
@@ -338,7 +365,9 @@ TEST_F(EthdevPcapTest, WorkersShareAQueueUnderALock) {
                 );
             }
         }
+        std::latch start(2);
         const auto send = [&](unsigned worker) {
+            start.arrive_and_wait();
             for (rte_mbuf*& packet : packets[worker]) {
                 ASSERT_EQ(port->transmit(worker, std::span(&packet, 1)), 1U);
             }

@@ -465,9 +465,11 @@ TEST_F(LinuxPortTest, LetsSeveralWorkersTransmitAtOnce) {
     // Made here and not by the workers: ThreadSanitizer does not see that the pool's ring orders
     // one thread's use of a buffer before the next one's.
     std::array<std::vector<rte_mbuf*>, 2> packets;
-    for (std::uint8_t worker = 0; worker < packets.size(); ++worker) {
+    for (unsigned worker = 0; worker < packets.size(); ++worker) {
         for (unsigned i = 0; i < kEach; ++i) {
-            packets[worker].push_back(make_packet(make_frame(3000, worker)));
+            packets[worker].push_back(
+                make_packet(make_frame(3000, static_cast<std::uint8_t>(worker)))
+            );
         }
     }
     const auto send = [&](unsigned worker) {

@@ -79,6 +79,17 @@ TEST(ReceiveSlots, EverySlotHoldsASuperFrame) {
     EXPECT_EQ(slots.buffers(), 0U);
 }
 
+TEST(ReceiveSlots, ASlotHoldsASuperFrameAgainAfterAShortFrame) {
+    const testing::LeakCheck leak_check;
+    ReceiveSlots slots(testing::packet_pool(), 2);
+    for (unsigned round = 0; round < 3; ++round) {
+        ASSERT_EQ(slots.prepare(2), 2U);
+        expect_taken(slots, 0, make_bytes(100, 1));
+    }
+    ASSERT_EQ(slots.prepare(2), 2U);
+    expect_taken(slots, 0, make_bytes(kSuperFrameBytesMax, 2));
+}
+
 TEST(ReceiveSlots, LongSlotsTakeSuperFramesWithoutACopy) {
     const testing::LeakCheck leak_check;
     ReceiveSlots slots(testing::packet_pool(), kBurstMax);

@@ -101,7 +101,7 @@ TEST(OuterParse, AcceptsEveryHeaderLengthWithOptions) {
         fix_ipv4_checksum(frame, kIp);
         const Outer outer = parse(frame);
         EXPECT_EQ(outer.drop, DropReason::none) << ihl;
-        EXPECT_EQ(outer.payload_offset, kIp + ihl * 4 + 8) << ihl;
+        EXPECT_EQ(outer.payload_offset, kIp + ihl * std::size_t{4} + 8) << ihl;
         EXPECT_EQ(outer.payload_bytes, 57) << ihl;
         EXPECT_EQ(parse_outer(prefix(frame, kOuterBytesMax), frame.size()).drop, DropReason::none)
             << "kOuterBytesMax contiguous bytes suffice";
