@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // Encapsulation and decapsulation of each protocol alone: the prebuilt headers copied and patched
-// into plain memory; dataplane::encap() of packets, the output queue included; admit() of tunnel
-// packets, which validates, finds the tunnel and strips. The floors only copy the same number of
-// header bytes and move the same packets. Main thread only.
+// into plain memory, with a key only and with all that the protocol offers; dataplane::encap() of
+// packets, the output queue included; admit() of tunnel packets, which validates, finds the tunnel
+// and strips. The floors only copy the same number of header bytes and move the same packets. Main
+// thread only.
 #include <array>
 #include <cstring>
 #include <memory>
@@ -16,8 +17,10 @@
 #include "bench/benches.hpp"
 #include "bench/measure.hpp"
 #include "bench/path_fixture.hpp"
+#include "dataplane/egress.hpp"
+#include "dataplane/encap.hpp"
 #include "dataplane/rx.hpp"
-#include "dataplane/tx.hpp"
+#include "tunnels/encap.hpp"
 
 namespace culvert::bench {
 
@@ -32,18 +35,59 @@ constexpr const char* kWrongPacket = "a packet did not take the way that is to b
 /// Room for 32 packets.
 using Buffers = std::array<std::array<std::byte, kFrameBytes>, kBurstMax>;
 
-void write_template(benchmark::State& state, std::uint8_t index) {
-    const EncapTemplate header = tunnel_template(index, underlay_v4(1), underlay_v4(2));
+void write_headers(benchmark::State& state, const EncapTemplate& header) {
     Buffers buffers{};
     std::uint32_t entropy = 0;
     measure(state, kBurstMax, [&] {
         for (auto& buffer : buffers) {
             const auto out = std::span(buffer).first(header.length);
             ::rte_memcpy(out.data(), header.bytes.data(), header.length);  // As encap() does.
-            tunnels::patch_outer(header, out, kFrameBytes, entropy++);
+            tunnels::patch_outer(
+                header,
+                out,
+                {.frame_bytes = kFrameBytes,
+                 .entropy = entropy,
+                 .tos = header.tos,
+                 .ttl = header.ttl}
+            );
+            if (header.patched) {
+                tunnels::patch_tunnel(header, out, {.sequence = entropy, .entropy = entropy});
+            }
+            ++entropy;
             benchmark::DoNotOptimize(buffer);
         }
     });
+}
+
+/// For a tunnel that sends all that its protocol offers beside the key.
+tunnels::EncapTemplate full_template(std::uint8_t index) {
+    // One critical option with 4 bytes of data.
+    static constexpr std::array<std::byte, 8> kOptions{
+        std::byte{0x01}, std::byte{0x02}, std::byte{0x80}, std::byte{0x01}};
+    const tunnels::Features features = tunnels::kProtocols.at(index).features;
+    tunnels::HeaderConfig config{
+        .key = kTunnelKey,
+        .payload = features.ip ? tunnels::Payload::ip : tunnels::Payload::ethernet,
+        .checksum = features.checksum,
+        .sequence = features.sequence};
+    if (features.group_policy) {
+        config.group_policy = std::uint16_t{1};
+    }
+    if (features.options) {
+        config.options = kOptions;
+    }
+    tunnels::OuterConfig outer;
+    outer.local = underlay_v4(1);
+    outer.remote = underlay_v4(2);
+    return tunnels::build_template(index, {}, outer, config);
+}
+
+void write_template(benchmark::State& state, std::uint8_t index) {
+    write_headers(state, tunnel_template(index, underlay_v4(1), underlay_v4(2)));
+}
+
+void write_full_template(benchmark::State& state, std::uint8_t index) {
+    write_headers(state, full_template(index));
 }
 
 void copy_template(benchmark::State& state, std::uint8_t index) {
@@ -86,7 +130,9 @@ void encap_packets(benchmark::State& state, std::uint8_t index) {
         }
     };
     work();
-    const std::uint32_t grown = kInnerBytes + path.local_template(index).length;
+    const bool bare = tunnel_payload(index) == tunnels::Payload::ip;
+    const std::size_t grown = kInnerBytes + path.local_template(index).length -
+                              (bare ? sizeof(tunnels::EthernetHeader) : 0U);
     const bool right = path.sink().taken() == kStagePackets && packets.all()[0]->pkt_len == grown;
     if (!require(state, right, kWrongPacket)) {
         return;
@@ -178,6 +224,7 @@ void add_encap_benches(Suite& suite) {
         suite.add_beside(
             "encap/template/" + name, "floor/memcpy/template/" + name, bind(copy_template, index)
         );
+        suite.add("encap/template_full/" + name, bind(write_full_template, index));
         suite.add("encap/packet/" + name, bind(encap_packets, index));
         suite.add_beside(
             "encap/packet/" + name, "floor/memcpy/prepend/" + name, bind(prepend_packets, index)

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // From the bytes of a frame to a hash: the flow key with its hash beside DPDK's CRC and Jenkins
-// hashes of the same key, and the hash over the inner flow, from which the entropy port comes,
-// beside DPDK's Toeplitz hash, which a network card would compute. Main thread only.
+// hashes of the same key, and what encapsulation reads of the inner packet, the hash for the
+// entropy port above all, beside DPDK's Toeplitz hash, which a network card would compute. Main
+// thread only.
 #include <array>
 #include <cstring>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "bench/measure.hpp"
 #include "dataplane/flow_key.hpp"
 #include "dataplane/limits.hpp"
+#include "tunnels/inner.hpp"
 
 namespace culvert::bench {
 
@@ -50,14 +52,17 @@ void measure_key(benchmark::State& state, const Hash& hash) {
 
 void inner_flow_hash(benchmark::State& state) {
     const auto frames = inner_frames();
-    const bool differ = tunnels::inner_flow_hash(frames[0]) != tunnels::inner_flow_hash(frames[1]);
+    const auto inspect = [](const Frame& frame) {
+        return tunnels::inspect_inner(frame, tunnels::Payload::ethernet);
+    };
+    const bool differ = inspect(frames[0]).hash != inspect(frames[1]).hash;
     if (!require(state, differ, "two flows have one hash")) {
         return;
     }
     measure(state, kBurstMax, [&] {
         for (const Frame& frame : frames) {
-            std::uint32_t value = tunnels::inner_flow_hash(frame);
-            benchmark::DoNotOptimize(value);
+            tunnels::Inner inner = inspect(frame);
+            benchmark::DoNotOptimize(inner);
         }
     });
 }

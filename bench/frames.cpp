@@ -9,6 +9,7 @@
 
 #include "tunnels/checksum.hpp"
 #include "tunnels/encap.hpp"
+#include "tunnels/inner.hpp"
 
 namespace culvert::bench {
 
@@ -40,9 +41,23 @@ MacAddress local_mac() {
     return mac(0xfe);
 }
 
+tunnels::IpAddress inner_destination() {
+    const std::uint8_t octets[4] = {10, 1, 0, 1};
+    return tunnels::IpAddress::from_v4(octets);
+}
+
+MacAddress inner_destination_mac() {
+    return mac(0x22);
+}
+
+MacAddress gateway_mac() {
+    return mac(0x77);
+}
+
 void write_ipv4(Frame& frame, std::uint8_t protocol, std::uint32_t flow) {
     tunnels::store(
-        frame.data(), EthernetHeader{mac(0x22), mac(0x11), Be16(tunnels::kEtherTypeIpv4)}
+        frame.data(),
+        EthernetHeader{inner_destination_mac(), mac(0x11), Be16(tunnels::kEtherTypeIpv4)}
     );
     Ipv4Header ip;
     ip.version_ihl = 0x45;
@@ -75,17 +90,33 @@ tunnel_template(std::uint8_t index, const tunnels::IpAddress& from, const tunnel
     outer.local = from;
     outer.remote = to;
     return tunnels::build_template(
-        index, {.destination = local_mac(), .source = mac(0xaa)}, outer, {.key = kTunnelKey}
+        index,
+        {.destination = local_mac(), .source = mac(0xaa)},
+        outer,
+        {.key = kTunnelKey, .payload = tunnel_payload(index)}
     );
 }
 
+tunnels::Payload tunnel_payload(std::uint8_t index) {
+    return tunnels::kProtocols.at(index).features.ethernet ? tunnels::Payload::ethernet
+                                                           : tunnels::Payload::ip;
+}
+
 Frame tunnel_frame(const tunnels::EncapTemplate& header, const Frame& inner) {
-    Frame frame(header.length + inner.size());
+    const tunnels::Payload kind = tunnel_payload(header.protocol);
+    const auto payload =
+        std::span(inner).subspan(kind == tunnels::Payload::ethernet ? 0 : sizeof(EthernetHeader));
+    Frame frame(header.length + payload.size());
     std::copy_n(header.bytes.begin(), header.length, frame.begin());
-    std::copy(inner.begin(), inner.end(), frame.begin() + header.length);
+    std::copy(payload.begin(), payload.end(), frame.begin() + header.length);
+    const tunnels::Inner facts = tunnels::inspect_inner(payload, kind);
+    const auto headers = std::span(frame).first(header.length);
     tunnels::patch_outer(
-        header, std::span(frame).first(header.length), frame.size(), tunnels::inner_flow_hash(inner)
+        header,
+        headers,
+        {.frame_bytes = frame.size(), .entropy = facts.hash, .tos = header.tos, .ttl = header.ttl}
     );
+    tunnels::patch_tunnel(header, headers, {.is_v6 = facts.version == 6, .entropy = facts.hash});
     return frame;
 }
 

@@ -26,6 +26,11 @@ inline constexpr std::uint32_t kTunnelKey = 100;
 /// The address that our end receives tunnel packets on.
 [[nodiscard]] tunnels::MacAddress local_mac();
 
+/// Where inner frames go, and the gateway from which a host gets what an L3 tunnel brings.
+[[nodiscard]] tunnels::IpAddress inner_destination();
+[[nodiscard]] tunnels::MacAddress inner_destination_mac();
+[[nodiscard]] tunnels::MacAddress gateway_mac();
+
 /// Writes Ethernet and IPv4 headers, with the IPv4 checksum, at the front of a frame of
 /// `frame.size()` bytes. `flow` tells flows apart by source address.
 void write_ipv4(Frame& frame, std::uint8_t protocol, std::uint32_t flow);
@@ -37,7 +42,10 @@ void write_ipv4(Frame& frame, std::uint8_t protocol, std::uint32_t flow);
 [[nodiscard]] tunnels::EncapTemplate
 tunnel_template(std::uint8_t index, const tunnels::IpAddress& from, const tunnels::IpAddress& to);
 
-/// `inner` in a tunnel.
+/// What a tunnel of the protocol at `index` carries in the benches: frames, if it can.
+[[nodiscard]] tunnels::Payload tunnel_payload(std::uint8_t index);
+
+/// `inner` in a tunnel; its packet alone in a tunnel that cannot carry frames.
 [[nodiscard]] Frame tunnel_frame(const tunnels::EncapTemplate& header, const Frame& inner);
 
 template <class Visit, class... P>

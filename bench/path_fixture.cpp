@@ -25,9 +25,9 @@ Packets::Packets(const std::vector<Frame>& frames) {
             throw std::runtime_error("The pool of the benches has too few packets.");
         }
         packets_.push_back(packet);
-        lengths_.push_back(static_cast<std::uint16_t>(frame.size()));
-        std::memcpy(::rte_pktmbuf_append(packet, lengths_.back()), frame.data(), frame.size());
+        frames_.push_back(frame);
     }
+    reset();
 }
 
 Packets::~Packets() {
@@ -39,9 +39,11 @@ Packets::~Packets() {
 
 void Packets::reset() noexcept {
     for (std::size_t i = 0; i < packets_.size(); ++i) {
+        const auto length = static_cast<std::uint16_t>(frames_[i].size());
         packets_[i]->data_off = RTE_PKTMBUF_HEADROOM;
-        packets_[i]->data_len = lengths_[i];
-        packets_[i]->pkt_len = lengths_[i];
+        packets_[i]->data_len = length;
+        packets_[i]->pkt_len = length;
+        std::memcpy(rte_pktmbuf_mtod(packets_[i], void*), frames_[i].data(), length);
     }
 }
 
@@ -79,6 +81,10 @@ void PathFixture::add_ports() {
     snapshot_.bridges[0].terminates_tunnels = true;
     snapshot_.bridges[0].local_mac = local_mac();
     snapshot_.bridges[1].members = {kFlowIngress, kFlowEgress};
+    snapshot_.bridges[1].local_mac = gateway_mac();
+    auto l3 = std::make_shared<dataplane::L3View>();
+    l3->hosts.insert(inner_destination(), inner_destination_mac());
+    snapshot_.bridges[1].l3 = std::move(l3);
     snapshot_.ports.resize(kFirstTunnel + tunnels::kProtocolCount);
     for (const std::uint16_t index : {kUplink, kFlowIngress, kFlowEgress}) {
         dataplane::PortView& port = snapshot_.ports[index];
@@ -99,7 +105,11 @@ void PathFixture::add_tunnels() {
         port.generation = kGeneration;
         port.tunnel = index;
         snapshot_.bridges[1].members.push_back(tunnel_port(index));
+        const tunnels::Payload payload = tunnel_payload(index);
+        port.is_l3 = payload == tunnels::Payload::ip;
         dataplane::TunnelView tunnel;
+        tunnel.transmit.payload = payload;
+        tunnel.receive.payload = payload;
         tunnel.header = tunnel_template(index, underlay_v4(1), underlay_v4(2));
         tunnel.resolved = true;
         tunnel.out_port = kUplink;
@@ -111,6 +121,7 @@ void PathFixture::add_tunnels() {
         key.key = kTunnelKey;
         key.udp_port = outer.default_udp_port;
         key.protocol = index;
+        key.payload = payload;
         peers.push_back({key, tunnel_port(index)});
     }
     snapshot_.peers = dataplane::PeerTable(peers);

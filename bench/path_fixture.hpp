@@ -71,7 +71,7 @@ public:
     Packets(const Packets&) = delete;
     Packets& operator=(const Packets&) = delete;
 
-    /// Undoes encap and decap, which change an mbuf's fields and its headroom only.
+    /// Undoes encap and decap: fields of the mbuf and bytes.
     void reset() noexcept;
     /// Puts the addresses of the next keys of `ring` into the packets.
     void address(KeyRing& ring) noexcept;
@@ -83,7 +83,7 @@ public:
 
 private:
     std::vector<rte_mbuf*> packets_;
-    std::vector<std::uint16_t> lengths_;
+    std::vector<Frame> frames_;
 };
 
 class PathFixture {

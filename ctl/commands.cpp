@@ -53,6 +53,28 @@ PortTotals totals_of(const CommandContext& context, const SwitchPort& port) {
     return totals;
 }
 
+Result<std::string> show_one_tunnel(const CommandContext& context, Arguments arguments) {
+    const auto format = take_format(arguments);
+    if (!format) {
+        return tl::unexpected(format.error());
+    }
+    std::string names;
+    for (const auto& [index, port] : context.switch_.model().ports) {
+        if (port.role != PortRole::tunnel) {
+            continue;
+        }
+        if (port.name == arguments[0]) {
+            return show_tunnel(context, port, totals_of(context, port), *format);
+        }
+        names += (names.empty() ? "" : ", ") + port.name;
+    }
+    return tl::unexpected(fmt::format(
+        "no tunnel named {}; there {}",
+        quote(arguments[0]),
+        names.empty() ? std::string("is none") : "are: " + names
+    ));
+}
+
 /// The bridges a command is about: the one named, or all.
 Result<std::vector<const SwitchBridge*>>
 chosen_bridges(const CommandContext& context, const Arguments& arguments) {
@@ -130,6 +152,8 @@ std::string describe_action(const CommandContext& context, const dataplane::Flow
         return "forward:" + port_name(context, action.out_port);
     case FlowVerdict::flood:
         return "flood";
+    case FlowVerdict::route:
+        return "route";
     case FlowVerdict::drop:
         break;
     }
@@ -311,6 +335,7 @@ std::map<std::string, Command> make_commands(const CommandContext& context) {
     };
     std::map<std::string, Command> commands;
     commands["show"] = {"", 0, 0, with(show_switch), {kFormatOption}};
+    commands["show/tunnel"] = {"TUNNEL", 1, 1, with(show_one_tunnel), {kFormatOption}};
     commands["fdb/show"] = {"[BRIDGE]", 0, 1, with(show_fdb), {kFormatOption}};
     commands["fdb/flush"] = {"[BRIDGE]", 0, 1, [context](const Arguments& arguments) {
                                  return flush_fdb(context, arguments);

@@ -10,17 +10,12 @@
 #include <string>
 #include <vector>
 
+#include "ctl/config_item.hpp"
+#include "ctl/tunnel_config.hpp"
 #include "dataplane/limits.hpp"
 #include "tunnels/address.hpp"
 
 namespace culvert::ctl {
-
-/// Where an item was written, for messages: "file:line". Not part of equality.
-struct Origin {
-    std::string file;
-    std::uint32_t line = 0;
-    constexpr bool operator==(const Origin&) const noexcept { return true; }
-};
 
 enum class LogLevel : std::uint8_t { debug, info, warning, error };
 
@@ -48,7 +43,8 @@ struct WorkerConfig {            // [workers]: changes need a restart
     std::vector<unsigned> cpus;  ///< Worker i is pinned to cpus[i]; empty: not pinned.
     bool idle_sleep = true;      ///< False: busy-poll.
     std::uint32_t idle_sleep_us =
-        200;  ///< Longest sleep while a polled (DPDK) port exists, 1-10000.
+        200;             ///< Longest sleep while a polled (DPDK) port exists, 1-10000.
+    bool spread = true;  ///< Inner flows of GRE tunnels are shared out over workers.
     bool operator==(const WorkerConfig&) const = default;
 };
 
@@ -56,22 +52,6 @@ struct FlowCacheConfig {                                 // [flow_cache]: max_fl
     std::uint32_t max_flows = dataplane::kFlowsDefault;  ///< kFlowsMin-kFlowsMax.
     std::uint32_t idle_timeout_s = 10;  ///< An entry unused for this long is removed, 1-3600.
     bool operator==(const FlowCacheConfig&) const = default;
-};
-
-/// VLAN membership of a port.
-enum class VlanMode : std::uint8_t {
-    trunk,   ///< Carries `trunks` (all when empty), tagged; untagged frames belong to VLAN 0.
-    access,  ///< Carries `tag` only, untagged.
-    native_untagged,  ///< A trunk on which `tag` is the untagged VLAN.
-    native_tagged,    ///< As native_untagged, but sends `tag` tagged (accepts both).
-};
-
-struct VlanConfig {
-    VlanMode mode = VlanMode::trunk;
-    std::uint16_t tag = 0;  ///< 1-4094 unless mode is trunk.
-    std::vector<std::uint16_t>
-        trunks;  ///< Sorted, unique, 0-4094 (0 = untagged frames), `tag` included; empty: all.
-    bool operator==(const VlanConfig&) const = default;
 };
 
 /// "address/prefix" of a local port.
@@ -100,6 +80,23 @@ struct StaticMac {
     bool operator==(const StaticMac&) const = default;
 };
 
+/// One way to reach an EID prefix (RFC 9300 section 3): a tunnel of an L3 type on the same bridge.
+struct RlocConfig {  // [[bridge.eid.rloc]]
+    std::string tunnel;
+    std::uint8_t priority = 1;  ///< 0-255; the lowest usable one is taken, 255 never.
+    std::uint8_t weight = 1;    ///< 0-100; flows spread in proportion over those of one priority.
+    bool operator==(const RlocConfig&) const = default;
+};
+
+/// An entry of the map-cache: which RLOCs lead to the hosts of a prefix.
+struct EidConfig {              // [[bridge.eid]]
+    tunnels::IpAddress prefix;  ///< With the bits behind prefix_bits zero.
+    std::uint8_t prefix_bits = 0;
+    std::vector<RlocConfig> rlocs;  ///< 1-32.
+    Origin origin;
+    bool operator==(const EidConfig&) const = default;
+};
+
 struct BridgeConfig {  // [[bridge]]
     std::string name;  ///< 1-15 characters when it has a local port, else 1-63.
     std::optional<LocalPortConfig> local;
@@ -107,6 +104,7 @@ struct BridgeConfig {  // [[bridge]]
     std::uint32_t mac_table_size = 8192;  ///< 16-1000000; the oldest entry makes room.
     bool split_horizon = false;           ///< True: never forward from tunnel to tunnel.
     std::vector<StaticMac> static_macs;   // [[bridge.static_mac]]
+    std::vector<EidConfig> eids;          ///< [[bridge.eid]]; needs a local port, the gateway.
     Origin origin;
     bool operator==(const BridgeConfig&) const = default;
 };
@@ -131,26 +129,6 @@ struct PortConfig {  // [[port]]
     std::uint32_t rx_queues = 1;  ///< dpdk only, 1-32.
     Origin origin;
     bool operator==(const PortConfig&) const = default;
-};
-
-struct TunnelConfig {  // [[tunnel]]
-    std::string name;
-    std::string bridge;
-    std::string type;  ///< kName of a protocol in tunnels/protocols.hpp.
-    tunnels::IpAddress remote_ip;
-    std::optional<tunnels::IpAddress>
-        local_ip;  ///< Absent: the route's source address; any is accepted.
-    std::optional<std::uint32_t>
-        in_key;  ///< `key` sets both; absent: none (GRE without key, VNI 0).
-    std::optional<std::uint32_t> out_key;
-    std::uint16_t dst_port = 0;  ///< 0 for protocols without UDP; else filled with the default.
-    std::uint8_t tos = 0;        ///< Low two bits zero.
-    std::uint8_t ttl = 64;       ///< 1-255.
-    bool df = true;
-    bool csum = false;  ///< Send UDP checksums over IPv4 too.
-    VlanConfig vlan;
-    Origin origin;
-    bool operator==(const TunnelConfig&) const = default;
 };
 
 struct DesiredState {

@@ -29,15 +29,18 @@ inline constexpr std::array<std::string_view, 4> kDaemonKeys{
     "socket", "log_level", "log_file", "control_cpus"};
 inline constexpr std::array<std::string_view, 5> kDpdkKeys{
     "file_prefix", "extra_args", "memory_mb", "hugepages", "mbufs"};
-inline constexpr std::array<std::string_view, 4> kWorkersKeys{
-    "count", "cpus", "idle", "idle_sleep_us"};
+inline constexpr std::array<std::string_view, 5> kWorkersKeys{
+    "count", "cpus", "idle", "idle_sleep_us", "spread"};
 inline constexpr std::array<std::string_view, 2> kFlowCacheKeys{"max_flows", "idle_timeout_s"};
-/// `local` and `static_mac` are sections of their own inside a bridge.
-inline constexpr std::array<std::string_view, 6> kBridgeKeys{
-    "name", "mac_ageing_s", "mac_table_size", "split_horizon", "local", "static_mac"};
+/// `local`, `static_mac` and `eid` are sections of their own inside a bridge.
+inline constexpr std::array<std::string_view, 7> kBridgeKeys{
+    "name", "mac_ageing_s", "mac_table_size", "split_horizon", "local", "static_mac", "eid"};
 inline constexpr std::array<std::string_view, 7> kBridgeLocalKeys{
     "addresses", "mac", "mtu", "up", "vlan_mode", "tag", "trunks"};
 inline constexpr std::array<std::string_view, 3> kStaticMacKeys{"mac", "vlan", "port"};
+/// `rloc` is a section of its own inside an EID.
+inline constexpr std::array<std::string_view, 2> kEidKeys{"prefix", "rloc"};
+inline constexpr std::array<std::string_view, 3> kRlocKeys{"tunnel", "priority", "weight"};
 inline constexpr std::array<std::string_view, 13> kPortKeys{
     "name",
     "bridge",
@@ -52,20 +55,35 @@ inline constexpr std::array<std::string_view, 13> kPortKeys{
     "vlan_mode",
     "tag",
     "trunks"};
-inline constexpr std::array<std::string_view, 16> kTunnelKeys{
+inline constexpr std::array<std::string_view, 31> kTunnelKeys{
     "name",
     "bridge",
     "type",
+    "packet_type",
     "remote_ip",
     "local_ip",
     "key",
     "in_key",
     "out_key",
+    "nvgre",
     "dst_port",
+    "src_port_min",
+    "src_port_max",
     "tos",
     "ttl",
     "df",
     "csum",
+    "udp6_zero_csum_rx",
+    "udp6_zero_csum_tx",
+    "egress_mark",
+    "ecn",
+    "oversize",
+    "seq",
+    "late",
+    "gbp",
+    "gbp_id",
+    "gbp_admit",
+    "options",
     "vlan_mode",
     "tag",
     "trunks"};
@@ -77,6 +95,8 @@ inline constexpr Section kFlowCacheSection{"flow_cache", false, kFlowCacheKeys};
 inline constexpr Section kBridgeSection{"bridge", true, kBridgeKeys};
 inline constexpr Section kBridgeLocalSection{"bridge.local", false, kBridgeLocalKeys};
 inline constexpr Section kStaticMacSection{"bridge.static_mac", true, kStaticMacKeys};
+inline constexpr Section kEidSection{"bridge.eid", true, kEidKeys};
+inline constexpr Section kRlocSection{"bridge.eid.rloc", true, kRlocKeys};
 inline constexpr Section kPortSection{"port", true, kPortKeys};
 inline constexpr Section kTunnelSection{"tunnel", true, kTunnelKeys};
 
@@ -111,6 +131,29 @@ inline constexpr std::array<Word<VlanMode>, 4> kVlanModeWords{{
     {"access", VlanMode::access},
     {"native-untagged", VlanMode::native_untagged},
     {"native-tagged", VlanMode::native_tagged},
+}};
+/// What stands for an address or a key that a packet brings along.
+inline constexpr std::string_view kFlowWord = "flow";
+/// What stands for a TOS or TTL that is the inner packet's.
+inline constexpr std::string_view kInheritWord = "inherit";
+inline constexpr std::array<Word<tunnels::Payload>, 2> kPacketTypeWords{{
+    {"l2", tunnels::Payload::ethernet},
+    {"l3", tunnels::Payload::ip},
+}};
+inline constexpr std::array<Word<tunnels::EcnMode>, 2> kEcnWords{{
+    {"normal", tunnels::EcnMode::normal},
+    {"compatibility", tunnels::EcnMode::compatibility},
+}};
+inline constexpr std::array<Word<dataplane::Oversize>, 5> kOversizeWords{{
+    {"ptb", dataplane::Oversize::ptb},
+    {"fragment-outer", dataplane::Oversize::fragment_outer},
+    {"fragment-inner", dataplane::Oversize::fragment_inner},
+    {"clamp-mss", dataplane::Oversize::clamp_mss},
+    {"drop", dataplane::Oversize::drop},
+}};
+inline constexpr std::array<Word<LatePolicy>, 2> kLateWords{{
+    {"accept", LatePolicy::accept},
+    {"drop", LatePolicy::drop},
 }};
 
 template <class E, std::size_t N>

@@ -13,6 +13,11 @@ const ArgumentEntry kBridge = {"BRIDGE", "Only this bridge"};
 
 const std::vector<CommandEntry> kCommands = {
     {"show", "show", "Show bridges, ports and tunnels", CommandKind::show},
+    {"show tunnel",
+     "show/tunnel",
+     "Show every option of a tunnel, its next hop and its counters",
+     CommandKind::show,
+     {{"TUNNEL", "The tunnel's name", true}}},
     {"fdb show", "fdb/show", "Show learned and static MAC addresses", CommandKind::show, {kBridge}},
     {"fdb flush", "fdb/flush", "Forget learned MAC addresses", CommandKind::action, {kBridge}},
     {"flows show",
@@ -141,11 +146,16 @@ Words complete(const Words& typed) {
             if (++i == typed.size()) {
                 candidates = values;
             }
-        } else if (command != nullptr) {
-            ++arguments;
         } else {
-            words += (words.empty() ? "" : " ") + typed[i];
-            command = find_command(words);
+            // A command may be a group too ("show", "show tunnel").
+            const std::string longer = words + (words.empty() ? "" : " ") + typed[i];
+            const CommandEntry* found = find_command(longer);
+            if (command != nullptr && found == nullptr) {
+                ++arguments;
+                continue;
+            }
+            words = longer;
+            command = found;
         }
     }
     if (candidates.empty()) {
@@ -154,6 +164,8 @@ Words complete(const Words& typed) {
         } else {
             if (arguments < command->arguments.size()) {
                 candidates = command->arguments[arguments].choices;
+            } else if (arguments == 0) {
+                candidates = next_words(words);
             }
             for (const OptionEntry& option : command->options) {
                 candidates.push_back(option.name);

@@ -74,6 +74,7 @@ dataplane::WorkerOptions worker_options(const WorkerConfig& config) {
                         ? config.count
                         : static_cast<unsigned>(std::max<std::size_t>(1, config.cpus.size()));
     options.idle_sleep = config.idle_sleep;
+    options.spread = config.spread;
     options.idle_sleep_us = config.idle_sleep_us;
     return options;
 }

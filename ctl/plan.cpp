@@ -15,6 +15,7 @@
 
 #include "ctl/config_words.hpp"
 #include "ctl/sentence.hpp"
+#include "ctl/tunnel_options.hpp"
 
 namespace culvert::ctl {
 
@@ -41,9 +42,6 @@ std::string text(Hugepages value) {
 std::string text(const tunnels::MacAddress& value) {
     return value.to_string();
 }
-std::string text(const tunnels::IpAddress& value) {
-    return value.to_string();
-}
 std::string text(const InterfaceAddress& value) {
     return value.address.to_string() + "/" + std::to_string(value.prefix_bits);
 }
@@ -51,7 +49,16 @@ std::string text(const StaticMac& value) {
     return value.mac.to_string() + " VLAN " + std::to_string(value.vlan) + " port " + value.port;
 }
 
+std::string text(const OptionValue& value) {
+    return text_of(value);
+}
+std::string text(const RlocConfig& value) {
+    return value.tunnel + " priority " + std::to_string(value.priority) + " weight " +
+           std::to_string(value.weight);
+}
+
 std::string text(const LocalPortConfig& local);
+std::string text(const EidConfig& eid);
 
 template <class T>
 std::string text(const std::optional<T>& value) {
@@ -83,6 +90,10 @@ std::string text(const LocalPortConfig& local) {
     return result + (local.up ? "" : " down");
 }
 
+std::string text(const EidConfig& eid) {
+    return prefix_text(eid) + " by " + text(eid.rlocs);
+}
+
 // --- the fields of an item: `visit(key, from, to)` for each ---
 
 template <class Visit>
@@ -92,6 +103,7 @@ void visit_fields(const BridgeConfig& from, const BridgeConfig& to, Visit visit)
     visit("mac_table_size", from.mac_table_size, to.mac_table_size);
     visit("split_horizon", from.split_horizon, to.split_horizon);
     visit("static_mac", from.static_macs, to.static_macs);
+    visit("eid", from.eids, to.eids);
 }
 
 template <class Visit>
@@ -107,15 +119,11 @@ template <class Visit>
 void visit_fields(const TunnelConfig& from, const TunnelConfig& to, Visit visit) {
     visit("bridge", from.bridge, to.bridge);
     visit("type", from.type, to.type);
-    visit("remote_ip", from.remote_ip, to.remote_ip);
-    visit("local_ip", from.local_ip, to.local_ip);
-    visit("in_key", from.in_key, to.in_key);
-    visit("out_key", from.out_key, to.out_key);
-    visit("dst_port", from.dst_port, to.dst_port);
-    visit("tos", from.tos, to.tos);
-    visit("ttl", from.ttl, to.ttl);
-    visit("df", from.df, to.df);
-    visit("csum", from.csum, to.csum);
+    const std::vector<TunnelOption> before = tunnel_options(from);
+    const std::vector<TunnelOption> after = tunnel_options(to);
+    for (std::size_t i = 0; i < after.size(); ++i) {
+        visit(after[i].key, before[i].value, after[i].value);
+    }
     visit("vlan", from.vlan, to.vlan);
 }
 
@@ -138,6 +146,7 @@ void visit_restart_fields(const DesiredState& from, const DesiredState& to, Visi
         std::string(word_of(kIdleWords, to.workers.idle_sleep))
     );
     visit("[workers] idle_sleep_us", from.workers.idle_sleep_us, to.workers.idle_sleep_us);
+    visit("[workers] spread", from.workers.spread, to.workers.spread);
     visit("[flow_cache] max_flows", from.flow_cache.max_flows, to.flow_cache.max_flows);
 }
 
@@ -318,6 +327,11 @@ std::string on_bridge(const std::string& bridge, const VlanConfig& vlan) {
     return " on bridge " + bridge + (vlan == VlanConfig{} ? "" : ", " + text(vlan));
 }
 
+/// Whether the line of a new tunnel names the option before the bridge.
+bool is_in_front(std::string_view key) {
+    return key == "remote_ip" || key == "local_ip" || key == "in_key" || key == "out_key";
+}
+
 struct Describer {
     std::string operator()(const AddBridge& action) const {
         const BridgeConfig& bridge = action.config;
@@ -343,14 +357,22 @@ struct Describer {
     std::string operator()(const AddTunnel& action) const {
         const TunnelConfig& tunnel = action.config;
         std::string result = "add tunnel " + tunnel.name + ": " + tunnel.type;
-        result += tunnel.local_ip ? " from " + text(*tunnel.local_ip) : "";
-        result += " to " + text(tunnel.remote_ip);
-        if (tunnel.in_key != tunnel.out_key) {
-            result += " in_key " + text(tunnel.in_key) + " out_key " + text(tunnel.out_key);
-        } else if (tunnel.in_key) {
-            result += " key " + text(*tunnel.in_key);
+        std::map<std::string_view, std::string> values;
+        std::string others;
+        for (const TunnelOption& option : tunnel_options(tunnel)) {
+            values[option.key] = text_of(option.value);
+            if (option.applies && !option.is_default && !is_in_front(option.key)) {
+                others.append(", ").append(option.key).append(" ").append(values[option.key]);
+            }
         }
-        return result + on_bridge(tunnel.bridge, tunnel.vlan);
+        result += values["local_ip"] == "none" ? "" : " from " + values["local_ip"];
+        result += " to " + values["remote_ip"];
+        if (values["in_key"] != values["out_key"]) {
+            result += " in_key " + values["in_key"] + " out_key " + values["out_key"];
+        } else if (values["in_key"] != "none") {
+            result += " key " + values["in_key"];
+        }
+        return result + on_bridge(tunnel.bridge, tunnel.vlan) + others;
     }
     std::string operator()(const ChangeTunnel& action) const {
         return "change tunnel " + action.to.name + ": " + differences(action.from, action.to);

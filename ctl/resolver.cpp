@@ -21,7 +21,11 @@ bool Resolution::operator==(const Resolution& other) const {
 Resolution
 resolve(const TunnelConfig& tunnel, const std::map<int, LocalDevice>& locals, Underlay& underlay) {
     Resolution result;
-    const auto route = underlay.route(tunnel.remote_ip, tunnel.local_ip);
+    if (tunnel.remote_flow) {
+        result.trouble = "remote_ip = \"flow\": it receives only";
+        return result;
+    }
+    const auto route = underlay.route(tunnel.remote_ip, tunnel.local_ip, tunnel.egress_mark);
     if (!route) {
         result.trouble = route.error();
         return result;

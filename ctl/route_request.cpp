@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // The route request and its answer, for both address families. Not asked: routes that depend on
-// marks, ports or an input interface. Link-local destinations get the kernel's first choice of an
+// ports or an input interface. Link-local destinations get the kernel's first choice of an
 // interface. Control thread only.
 #include "ctl/route_request.hpp"
 
@@ -164,7 +164,10 @@ std::optional<IpAddress> source_of_socket(const IpAddress& destination, int ifin
 }
 
 Result<Route> request_route(
-    NetlinkTalker& talker, const IpAddress& destination, const std::optional<IpAddress>& source
+    NetlinkTalker& talker,
+    const IpAddress& destination,
+    const std::optional<IpAddress>& source,
+    std::uint32_t mark
 ) {
     const std::string subject =
         destination.to_string() + (source ? " from " + source->to_string() : "");
@@ -180,6 +183,9 @@ Result<Route> request_route(
     if (source) {
         fixed.rtm_src_len = address_bits;
         request.put_ip(RTA_SRC, *source);
+    }
+    if (mark != 0) {
+        request.put_u32(RTA_MARK, mark);
     }
     RouteAnswer answer;
     const auto outcome =

@@ -15,7 +15,8 @@ namespace culvert::ctl {
 [[nodiscard]] Result<Route> request_route(
     NetlinkTalker& talker,
     const tunnels::IpAddress& destination,
-    const std::optional<tunnels::IpAddress>& source
+    const std::optional<tunnels::IpAddress>& source,
+    std::uint32_t mark
 );
 
 /// The source address that the kernel gives to a UDP socket connected to `destination`, for

@@ -5,10 +5,13 @@
 
 #include "ctl/show.hpp"
 
+#include <algorithm>
+#include <array>
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "ctl/config_words.hpp"
+#include "ctl/show_tunnel.hpp"
 #include "ctl/table.hpp"
 
 namespace culvert::ctl {
@@ -17,16 +20,24 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json vlan_json(const VlanConfig& vlan) {
-    Json json;
-    json["vlan_mode"] = word_of(kVlanModeWords, vlan.mode);
-    if (vlan.mode != VlanMode::trunk) {
-        json["tag"] = vlan.tag;
-    }
-    if (!vlan.trunks.empty()) {
-        json["trunks"] = vlan.trunks;
-    }
-    return json;
+/// The keys of a tunnel that its line has a place for. Other options stand behind them where they
+/// differ from the default.
+constexpr std::array<std::string_view, 12> kTunnelLineKeys{
+    "name",
+    "role",
+    "type",
+    "remote_ip",
+    "local_ip",
+    "in_key",
+    "out_key",
+    "dst_port",
+    "vlan_mode",
+    "tag",
+    "trunks",
+    "next_hop"};
+
+bool has_place(std::string_view key) {
+    return std::find(kTunnelLineKeys.begin(), kTunnelLineKeys.end(), key) != kTunnelLineKeys.end();
 }
 
 Json device_json(const SwitchPort& port) {
@@ -75,7 +86,10 @@ Json next_hop_json(const CommandContext& context, const SwitchPort& port) {
         );
         const SwitchPort* out = located ? model.find_port(*located) : nullptr;
         json["port"] = out == nullptr ? "(flood)" : out->name;
-        json["mtu"] = resolution.mtu;
+        json["mtu"] = effective_path_mtu(port);
+        json["path_mtu"] = out == nullptr || out->mtu == 0
+                               ? effective_path_mtu(port)
+                               : std::min(effective_path_mtu(port), out->mtu);
     }
     return json;
 }
@@ -86,12 +100,10 @@ Json tunnel_json(const CommandContext& context, const SwitchPort& port) {
     json["name"] = port.name;
     json["role"] = "tunnel";
     json["type"] = tunnel.type;
-    json["remote_ip"] = tunnel.remote_ip.to_string();
-    json["local_ip"] = tunnel.local_ip ? Json(tunnel.local_ip->to_string()) : Json(nullptr);
-    json["in_key"] = tunnel.in_key ? Json(*tunnel.in_key) : Json(nullptr);
-    json["out_key"] = tunnel.out_key ? Json(*tunnel.out_key) : Json(nullptr);
-    if (tunnel.dst_port != 0) {
-        json["dst_port"] = tunnel.dst_port;
+    for (const TunnelOption& option : tunnel_options(tunnel)) {
+        if (option.applies && (has_place(option.key) || !option.is_default)) {
+            json[std::string(option.key)] = json_of(option.value);
+        }
     }
     json.update(vlan_json(port.vlan));
     json["next_hop"] = next_hop_json(context, port);
@@ -137,17 +149,29 @@ std::string port_text(const Json& port) {
     return text;
 }
 
+/// ", tos 8, df false": the options that have no place of their own.
+std::string options_text(const Json& tunnel) {
+    std::string text;
+    for (const auto& [key, value] : tunnel.items()) {
+        if (!has_place(key)) {
+            text += ", " + key + " " + json_text(value);
+        }
+    }
+    return text;
+}
+
 std::string tunnel_text(const Json& tunnel) {
     const std::string in = text_or(tunnel, "in_key", "none");
     const std::string out = text_or(tunnel, "out_key", "none");
     std::string text = fmt::format(
-        "    tunnel {}: {} to {}, key {}{}{}\n",
+        "    tunnel {}: {} to {}, key {}{}{}{}\n",
         text_or(tunnel, "name", ""),
         text_or(tunnel, "type", ""),
         text_or(tunnel, "remote_ip", ""),
         in == out ? in : "in " + in + " out " + out,
         tunnel.contains("dst_port") ? ", UDP port " + text_or(tunnel, "dst_port", "") : "",
-        vlan_text(tunnel)
+        vlan_text(tunnel),
+        options_text(tunnel)
     );
     const Json& hop = tunnel["next_hop"];
     if (hop["state"] == "resolved") {
@@ -213,6 +237,16 @@ Result<std::string> show_switch(const CommandContext& context, Arguments argumen
         }
     }
     return text.empty() ? "no bridges\n" : text;
+}
+
+Result<std::string> show_tunnel(
+    const CommandContext& context,
+    const SwitchPort& port,
+    const PortTotals& totals,
+    OutputFormat format
+) {
+    const Json details = tunnel_details(port, totals, next_hop_json(context, port));
+    return format == OutputFormat::json ? render_json(details) : tunnel_details_text(details);
 }
 
 }  // namespace culvert::ctl

@@ -29,14 +29,6 @@ constexpr std::size_t kFlowsPerSweep = 65536;
 SlowPath::SlowPath(dataplane::Workers& workers, dataplane::FlowCache& flows)
     : workers_(workers), flows_(flows), counters_(std::make_unique<dataplane::WorkerCounters>()) {}
 
-SlowPath::~SlowPath() {
-    for (auto& [port, packets] : held_) {
-        for (const Held& held : packets) {
-            rte_pktmbuf_free(held.packet);
-        }
-    }
-}
-
 BridgeTable&
 SlowPath::insert_bridge(std::uint16_t bridge, std::size_t mac_table_size, std::uint32_t ageing_s) {
     auto& table = bridges_[bridge];
@@ -123,10 +115,21 @@ void SlowPath::drain() {
         if (!asked) {
             break;
         }
-        if (asked->upcall.kind == Upcall::Kind::miss) {
+        switch (asked->upcall.kind) {
+        case Upcall::Kind::miss:
             answer_miss(asked->worker, asked->upcall);
-        } else {
+            break;
+        case Upcall::Kind::resolve:
             answer_resolve(asked->worker, asked->upcall);
+            break;
+        case Upcall::Kind::host:
+            answer_host(asked->worker, asked->upcall);
+            break;
+        case Upcall::Kind::path_mtu:
+            if (on_path_mtu) {
+                on_path_mtu(asked->upcall.address, asked->upcall.mtu);
+            }
+            break;
         }
     }
 }
@@ -139,7 +142,9 @@ void SlowPath::answer_miss(unsigned worker, const Upcall& upcall) {
         decision.action.reason = DropReason::port_removed;
     } else {
         const std::uint16_t home = in->bridge;  // learn() may free the snapshot that `in` is of.
-        learn(upcall.key, home);
+        if (!in->is_l3) {                       // Its frames carry our own addresses.
+            learn(upcall.key, home);
+        }
         decision.action = decide(upcall.key, home);
         insert_flow(upcall.key, decision.action);
     }
@@ -178,6 +183,10 @@ FlowAction SlowPath::decide(const FlowKey& key, std::uint16_t bridge) {
     if (out == nullptr || out->bridge != bridge || !out->vlan.carries(key.vlan)) {
         return flood;
     }
+    const dataplane::BridgeView& view = snapshot_->bridges[bridge];
+    if (view.l3 && entry->port == view.local_port && key.vlan == view.local_vlan) {
+        return {.verdict = FlowVerdict::route, .reason = DropReason::none, .out_port = entry->port};
+    }
     if (snapshot_->bridges[bridge].split_horizon && out->is_tunnel() &&
         snapshot_->ports[key.in_port].is_tunnel()) {
         return {.verdict = FlowVerdict::drop, .reason = DropReason::split_horizon};
@@ -203,8 +212,7 @@ void SlowPath::answer_resolve(unsigned worker, const Upcall& upcall) {
         return;
     }
     const dataplane::TunnelView& tunnel = snapshot_->tunnels[view->tunnel];
-    auto& waiting = held_[upcall.port];
-    if (tunnel.resolved && waiting.empty()) {
+    if (tunnel.resolved && !held_.contains(upcall.port)) {
         Decision decision;
         decision.kind = Decision::Kind::encap;
         decision.port = upcall.port;
@@ -217,45 +225,65 @@ void SlowPath::answer_resolve(unsigned worker, const Upcall& upcall) {
         drop(upcall.packet, tunnel.unresolved, upcall.port);
         return;
     }
-    if (waiting.size() >= dataplane::kNeighbourQueueMax ||
-        held_packets_ >= dataplane::kNeighbourHeldMax) {
+    if (!held_.insert(upcall.port, {upcall.packet, worker, upcall.port, dataplane::clock_ms()})) {
         drop(upcall.packet, DropReason::neighbour_queue_full, upcall.port);
         return;
     }
-    waiting.push_back({upcall.packet, worker, dataplane::clock_ms()});
-    ++held_packets_;
     if (on_unresolved) {
         on_unresolved(upcall.port);
     }
 }
 
-void SlowPath::release(std::uint16_t port, std::uint64_t version) {
-    const auto waiting = held_.find(port);
-    if (waiting == held_.end()) {
+void SlowPath::answer_host(unsigned worker, const Upcall& upcall) {
+    const PortView* view = snapshot_ == nullptr ? nullptr : snapshot_->port(upcall.port);
+    if (view == nullptr || !view->is_l3) {
+        drop(upcall.packet, DropReason::port_removed, upcall.port);
         return;
     }
-    for (const Held& held : waiting->second) {
+    const HostKey key{view->bridge, upcall.address};
+    if (!held_for_hosts_.insert(key, {upcall.packet, worker, upcall.port, dataplane::clock_ms()})) {
+        drop(upcall.packet, DropReason::neighbour_queue_full, upcall.port);
+        return;
+    }
+    if (on_unknown_host) {
+        on_unknown_host(upcall.port, upcall.address);
+    }
+}
+
+void SlowPath::release(std::uint16_t port, std::uint64_t version) {
+    held_.take(port, [&](const HeldPacket& held) {
         Decision decision;
         decision.kind = Decision::Kind::encap;
         decision.port = port;
         decision.packet = held.packet;
         decision.version = version;
         workers_.send(held.worker, decision);
-    }
-    held_packets_ -= waiting->second.size();
-    held_.erase(waiting);
+    });
 }
 
 void SlowPath::abandon(std::uint16_t port, DropReason reason) {
-    const auto waiting = held_.find(port);
-    if (waiting == held_.end()) {
-        return;
-    }
-    for (const Held& held : waiting->second) {
-        drop(held.packet, reason, port);
-    }
-    held_packets_ -= waiting->second.size();
-    held_.erase(waiting);
+    held_.take(port, [&](const HeldPacket& held) { drop(held.packet, reason, port); });
+}
+
+void SlowPath::release_hosts(const dataplane::Snapshot& next) {
+    const auto known = [&](const HostKey& key) {
+        const auto& l3 = key.first < next.bridges.size() ? next.bridges[key.first].l3 : nullptr;
+        return l3 && (l3->hosts.find(key.second) != nullptr || l3->gateway.contains(key.second));
+    };
+    held_for_hosts_.take_if(known, [&](const HeldPacket& held) {
+        Decision decision;
+        decision.kind = Decision::Kind::deliver;
+        decision.port = held.port;
+        decision.packet = held.packet;
+        decision.version = next.version;
+        workers_.send(held.worker, decision);
+    });
+}
+
+void SlowPath::abandon_host(std::uint16_t bridge, const tunnels::IpAddress& host) {
+    held_for_hosts_.take({bridge, host}, [&](const HeldPacket& held) {
+        drop(held.packet, DropReason::l3_no_host, held.port);
+    });
 }
 
 std::optional<std::uint32_t> SlowPath::last_used(const FdbKey& key) const {
@@ -304,17 +332,13 @@ void SlowPath::tick(std::uint32_t idle_timeout_s) {
             return last_used(mac);
         }));
     }
-    const std::uint64_t now_ms = dataplane::clock_ms();
-    for (auto at = held_.begin(); at != held_.end();) {
-        auto& waiting = at->second;
-        while (!waiting.empty() && now_ms - waiting.front().since_ms > dataplane::kNeighbourWaitMs
-        ) {
-            drop(waiting.front().packet, DropReason::neighbour_timeout, at->first);
-            waiting.pop_front();
-            --held_packets_;
-        }
-        at = waiting.empty() ? held_.erase(at) : std::next(at);
-    }
+    const std::uint64_t before_ms = dataplane::clock_ms() - dataplane::kNeighbourWaitMs;
+    held_.expire(before_ms, [this](const HeldPacket& held) {
+        drop(held.packet, DropReason::neighbour_timeout, held.port);
+    });
+    held_for_hosts_.expire(before_ms, [this](const HeldPacket& held) {
+        drop(held.packet, DropReason::l3_no_host, held.port);
+    });
 }
 
 void SlowPath::drop(rte_mbuf* packet, DropReason reason, std::uint16_t port) {

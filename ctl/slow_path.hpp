@@ -5,15 +5,16 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "ctl/fdb.hpp"
 #include "ctl/flow_index.hpp"
+#include "ctl/held_packets.hpp"
 #include "dataplane/worker.hpp"
 
 namespace culvert::ctl {
@@ -27,7 +28,7 @@ struct BridgeTable {
 class SlowPath {
 public:
     SlowPath(dataplane::Workers& workers, dataplane::FlowCache& flows);
-    ~SlowPath();
+    ~SlowPath() = default;
     SlowPath(const SlowPath&) = delete;
     SlowPath& operator=(const SlowPath&) = delete;
 
@@ -35,6 +36,10 @@ public:
     std::function<void(std::uint16_t bridge, const FdbKey& key)> on_fdb_change;
     /// Told of the tunnel port that has packets but no resolved next hop.
     std::function<void(std::uint16_t tunnel_port)> on_unresolved;
+    /// Told of an address behind an L3 tunnel's bridge of which no neighbour is known.
+    std::function<void(std::uint16_t tunnel_port, const tunnels::IpAddress& host)> on_unknown_host;
+    /// Told of what an ICMP error says about the path to a tunnel endpoint.
+    std::function<void(const tunnels::IpAddress& remote, std::uint32_t mtu)> on_path_mtu;
 
     /// The newest snapshot: the ports and bridges that decisions are made on. Must be set before
     /// workers can adopt it.
@@ -72,6 +77,11 @@ public:
     void release(std::uint16_t port, std::uint64_t version);
     /// Packets held for `port` are dropped.
     void abandon(std::uint16_t port, dataplane::DropReason reason);
+    /// The same as release() for packets whose host is in `next`, the snapshot about to be
+    /// published.
+    void release_hosts(const dataplane::Snapshot& next);
+    /// Packets that wait for a host are dropped: it can't be reached.
+    void abandon_host(std::uint16_t bridge, const tunnels::IpAddress& host);
 
     /// Ageing of MAC addresses, flows and held packets; several times a second.
     void tick(std::uint32_t idle_timeout_s);
@@ -80,14 +90,11 @@ public:
     [[nodiscard]] const dataplane::WorkerCounters& counters() const { return *counters_; }
 
 private:
-    struct Held {
-        rte_mbuf* packet = nullptr;
-        unsigned worker = 0;
-        std::uint64_t since_ms = 0;
-    };
+    using HostKey = std::pair<std::uint16_t, tunnels::IpAddress>;  // Bridge and address.
 
     void answer_miss(unsigned worker, const dataplane::Upcall& upcall);
     void answer_resolve(unsigned worker, const dataplane::Upcall& upcall);
+    void answer_host(unsigned worker, const dataplane::Upcall& upcall);
     dataplane::FlowAction decide(const dataplane::FlowKey& key, std::uint16_t bridge);
     void learn(const dataplane::FlowKey& key, std::uint16_t bridge);
     void insert_flow(const dataplane::FlowKey& key, const dataplane::FlowAction& action);
@@ -101,8 +108,8 @@ private:
     const dataplane::Snapshot* snapshot_ = nullptr;
     std::map<std::uint16_t, std::unique_ptr<BridgeTable>> bridges_;
     FlowIndex index_;
-    std::map<std::uint16_t, std::deque<Held>> held_;  ///< By tunnel port.
-    std::size_t held_packets_ = 0;
+    HeldPackets<std::uint16_t> held_;  ///< By tunnel port.
+    HeldPackets<HostKey> held_for_hosts_;
     std::unique_ptr<dataplane::WorkerCounters> counters_;
 };
 

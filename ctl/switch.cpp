@@ -175,6 +175,12 @@ Switch::Switch(const SwitchParts& parts, const DesiredState& running)
             probe(found->second);
         }
     };
+    parts_.slow_path.on_unknown_host = [this](
+                                           std::uint16_t tunnel_port, const tunnels::IpAddress& host
+                                       ) { on_unknown_host(tunnel_port, host); };
+    parts_.slow_path.on_path_mtu = [this](const tunnels::IpAddress& remote, std::uint32_t mtu) {
+        on_path_mtu(remote, mtu);
+    };
 }
 
 Switch::~Switch() {
@@ -185,6 +191,8 @@ Switch::~Switch() {
     }
     parts_.slow_path.on_fdb_change = nullptr;
     parts_.slow_path.on_unresolved = nullptr;
+    parts_.slow_path.on_unknown_host = nullptr;
+    parts_.slow_path.on_path_mtu = nullptr;
 }
 
 Result<Switch::Applied> Switch::apply(const DesiredState& wanted) {
@@ -452,27 +460,6 @@ void Switch::remove_bridge(const std::string& name) {
     publish_if_changed();
 }
 
-void Switch::set_static_macs() {
-    std::vector<std::pair<std::uint16_t, FdbKey>> wanted;
-    for (const auto& [name, bridge] : model_.bridges) {
-        for (const StaticMac& entry : bridge.config.static_macs) {
-            SwitchPort* port = model_.find_port(entry.port, entry.port == name);
-            if (port == nullptr) {
-                continue;
-            }
-            const FdbKey key{entry.vlan, entry.mac};
-            wanted.emplace_back(bridge.index, key);
-            static_cast<void>(parts_.slow_path.insert_fixed(bridge.index, key, port->index));
-        }
-    }
-    for (const auto& fixed : fixed_) {
-        if (std::find(wanted.begin(), wanted.end(), fixed) == wanted.end()) {
-            parts_.slow_path.erase_fixed(fixed.first, fixed.second);
-        }
-    }
-    fixed_ = std::move(wanted);
-}
-
 SwitchPort& Switch::insert_port(
     const std::string& name, PortRole role, const std::string& bridge, const VlanConfig& vlan
 ) {
@@ -548,6 +535,7 @@ Result<void> Switch::change_port(const PortConfig& from, const PortConfig& to) {
 void Switch::add_tunnel(const TunnelConfig& config) {
     SwitchPort& port = insert_port(config.name, PortRole::tunnel, config.bridge, config.vlan);
     port.tunnel = config;
+    port.sequence = std::make_shared<dataplane::TunnelSequence>();
 }
 
 void Switch::change_tunnel(const TunnelConfig& to) {
@@ -557,6 +545,13 @@ void Switch::change_tunnel(const TunnelConfig& to) {
         parts_.slow_path.flush_port(port.bridge, port.index);
         port.bridge = bridge;
         port.vlan = to.vlan;
+        port.generation = ++generation_;
+    }
+    if (port.tunnel.remote_ip != to.remote_ip) {
+        port.path_mtu = 0;
+        port.sequence = std::make_shared<dataplane::TunnelSequence>();
+    }
+    if (port.tunnel.packet_type != to.packet_type) {
         port.generation = ++generation_;
     }
     port.tunnel = to;

@@ -107,6 +107,15 @@ private:
     void probe(SwitchPort& port);
     void publish_if_changed();
 
+    // Of bridges that route (switch_l3.cpp).
+    void refresh_routing();
+    void on_unknown_host(std::uint16_t tunnel_port, const tunnels::IpAddress& host);
+    [[nodiscard]] HostFacts host_facts() const;
+    [[nodiscard]] bool is_gateway_link(int ifindex) const;
+    void probe_stale_hosts();
+    void on_path_mtu(const tunnels::IpAddress& remote, std::uint32_t mtu);
+    void age_path_mtus(std::uint32_t now_s);
+
     SwitchParts parts_;
     DesiredState running_;
     SwitchModel model_;

@@ -74,6 +74,27 @@ void Switch::warn_of_addresses(const SwitchPort& port) const {
     }
 }
 
+void Switch::set_static_macs() {
+    std::vector<std::pair<std::uint16_t, FdbKey>> wanted;
+    for (const auto& [name, bridge] : model_.bridges) {
+        for (const StaticMac& entry : bridge.config.static_macs) {
+            SwitchPort* port = model_.find_port(entry.port, entry.port == name);
+            if (port == nullptr) {
+                continue;
+            }
+            const FdbKey key{entry.vlan, entry.mac};
+            wanted.emplace_back(bridge.index, key);
+            static_cast<void>(parts_.slow_path.insert_fixed(bridge.index, key, port->index));
+        }
+    }
+    for (const auto& fixed : fixed_) {
+        if (std::find(wanted.begin(), wanted.end(), fixed) == wanted.end()) {
+            parts_.slow_path.erase_fixed(fixed.first, fixed.second);
+        }
+    }
+    fixed_ = std::move(wanted);
+}
+
 void Switch::detach(SwitchPort& port, const std::string& trouble) {
     logger("switch").warn("port {}: {}", port.name, trouble);
     port.device.reset();
@@ -114,6 +135,7 @@ void Switch::on_events(const std::vector<NetlinkEvent>& events) {
                     resolve_tunnel(port);
                 }
             }
+            changed_ = changed_ || is_gateway_link(neighbour->ifindex);
             continue;
         }
         if (const auto* link = std::get_if<LinkEvent>(&event)) {
@@ -267,6 +289,8 @@ void Switch::tick() {
         last_tick_s_ = now_s;
         poll_dpdk_links();
         reopen_missing();
+        age_path_mtus(now_s);
+        probe_stale_hosts();
         for (auto& [index, port] : model_.ports) {
             if (port.role != PortRole::tunnel) {
                 continue;
@@ -294,9 +318,9 @@ void Switch::publish_if_changed() {
         return;
     }
     changed_ = false;
-    auto snapshot = build_snapshot(
-        model_, parts_.slow_path, parts_.underlay.addresses(), parts_.workers.count(), ++version_
-    );
+    refresh_routing();
+    auto snapshot =
+        build_snapshot(model_, parts_.slow_path, host_facts(), parts_.workers.count(), ++version_);
     // Held packets go out before anything that workers send by the new snapshot.
     for (const auto& [index, port] : model_.ports) {
         if (port.role != PortRole::tunnel) {
@@ -309,6 +333,7 @@ void Switch::publish_if_changed() {
             parts_.slow_path.abandon(index, tunnel.unresolved);
         }
     }
+    parts_.slow_path.release_hosts(*snapshot);
     parts_.slow_path.set_snapshot(snapshot.get());
     parts_.workers.publish(std::move(snapshot));
 }

@@ -15,6 +15,7 @@ namespace culvert::ctl {
 using dataplane::BridgeView;
 using dataplane::kPortNone;
 using dataplane::Listener;
+using dataplane::PeerMatch;
 using dataplane::PeerTable;
 using dataplane::PortView;
 using dataplane::Snapshot;
@@ -86,23 +87,95 @@ VlanView make_vlan_view(const VlanConfig& config) {
     return view;
 }
 
+std::uint32_t effective_path_mtu(const SwitchPort& tunnel) {
+    return tunnel.path_mtu == 0 ? tunnel.resolution.mtu
+                                : std::min(tunnel.path_mtu, tunnel.resolution.mtu);
+}
+
 namespace {
+
+std::vector<std::byte> options_on_wire(const std::vector<GeneveOption>& options) {
+    std::vector<std::byte> bytes;
+    for (const GeneveOption& option : options) {
+        bytes.push_back(static_cast<std::byte>(option.option_class >> 8U));
+        bytes.push_back(static_cast<std::byte>(option.option_class & 0xffU));
+        bytes.push_back(static_cast<std::byte>(option.type));
+        bytes.push_back(static_cast<std::byte>(option.data.size() / 4));
+        for (const std::uint8_t octet : option.data) {
+            bytes.push_back(static_cast<std::byte>(octet));
+        }
+    }
+    return bytes;
+}
+
+tunnels::EncapTemplate make_template(const SwitchPort& port, std::uint16_t tag) {
+    const TunnelConfig& config = port.tunnel;
+    const Resolution& resolution = port.resolution;
+    const std::vector<std::byte> options = options_on_wire(config.options);
+    const bool fragments = config.effective_oversize() == dataplane::Oversize::fragment_outer;
+    return tunnels::build_template(
+        *tunnels::find_protocol(config.type),
+        {.destination = resolution.next_hop_mac, .source = resolution.device.mac, .vlan = tag},
+        {.local = resolution.source,
+         .remote = config.remote_ip,
+         .tos = config.tos,
+         .ttl = config.ttl,
+         .df = config.df && !fragments,
+         .udp_destination = config.dst_port,
+         .udp_checksum = config.csum,
+         .udp6_zero_checksum = config.udp6_zero_csum_tx,
+         .udp_source_min = config.src_port_min,
+         .udp_source_max = config.src_port_max},
+        {.key = config.out_key_flow ? std::optional(0U) : config.out_key,
+         .payload = config.packet_type,
+         .checksum = config.csum,
+         .sequence = config.seq,
+         .nvgre_key = config.nvgre,
+         .carry_group_policy = config.gbp,
+         .group_policy = config.gbp_id,
+         .options = options}
+    );
+}
+
+/// What does not depend on the next hop.
+void set_options(TunnelView& view, const SwitchPort& port) {
+    const TunnelConfig& config = port.tunnel;
+    view.transmit = {
+        .payload = config.packet_type,
+        .inherit_tos = config.tos_inherit,
+        .inherit_ttl = config.ttl_inherit,
+        .ecn = config.ecn,
+        .oversize = config.effective_oversize()};
+    view.receive = {
+        .payload = config.packet_type,
+        .admits_group_policy = config.gbp,
+        .only_group = config.gbp_admit,
+        .udp6_zero_checksum = config.udp6_zero_csum_rx,
+        .drop_late = config.late == LatePolicy::drop,
+        .known_options = {}};
+    for (const GeneveOption& option : config.options) {
+        view.receive.known_options.push_back({option.option_class, option.type});
+    }
+    view.sequence = port.sequence;
+}
 
 /// The prebuilt headers of a tunnel and where they go.
 TunnelView
 make_tunnel_view(const SwitchModel& model, const SlowPath& slow_path, const SwitchPort& port) {
     TunnelView view;
+    set_options(view, port);
     const Resolution& resolution = port.resolution;
     if (resolution.state != Resolution::State::resolved) {
-        view.unresolved = resolution.state == Resolution::State::no_route
-                              ? DropReason::tunnel_no_route
-                              : DropReason::none;
+        if (resolution.state == Resolution::State::no_route) {
+            view.unresolved = port.tunnel.remote_flow ? DropReason::tunnel_no_remote
+                                                      : DropReason::tunnel_no_route;
+        }
         return view;
     }
     const LocalDevice& local = resolution.device;
     view.out_bridge = local.bridge;
     view.out_vlan = local.vlan;
-    view.underlay_mtu = resolution.mtu;
+    view.underlay_mtu = effective_path_mtu(port);
     std::uint16_t tag = dataplane::kVlanNone;
     const auto located = slow_path.locate(local.bridge, {local.vlan, resolution.next_hop_mac});
     if (located) {
@@ -118,19 +191,7 @@ make_tunnel_view(const SwitchModel& model, const SlowPath& slow_path, const Swit
             view.underlay_mtu = std::min(view.underlay_mtu, out->mtu);
         }
     }
-    const TunnelConfig& config = port.tunnel;
-    view.header = tunnels::build_template(
-        *tunnels::find_protocol(config.type),
-        {.destination = resolution.next_hop_mac, .source = local.mac, .vlan = tag},
-        {.local = resolution.source,
-         .remote = config.remote_ip,
-         .tos = config.tos,
-         .ttl = config.ttl,
-         .df = config.df,
-         .udp_destination = config.dst_port,
-         .udp_checksum = config.csum},
-        {.key = config.out_key}
-    );
+    view.header = make_template(port, tag);
     view.resolved = true;
     return view;
 }
@@ -156,14 +217,82 @@ void add_tunnel(
     snapshot.ports[port.index].tunnel = static_cast<std::uint16_t>(snapshot.tunnels.size());
     snapshot.tunnels.push_back(make_tunnel_view(model, slow_path, port));
     add_listener(snapshot, {outer.ip_protocol, protocol, port.tunnel.dst_port});
+    PeerMatch match;
+    match.local = port.tunnel.local_flow ? PeerMatch::Local::flow
+                  : port.tunnel.local_ip ? PeerMatch::Local::configured
+                                         : PeerMatch::Local::any;
+    match.any_remote = port.tunnel.remote_flow;
+    match.any_key = port.tunnel.in_key_flow;
+    match.nvgre_key = port.tunnel.nvgre;
     peers.push_back(
         {{.local = port.tunnel.local_ip.value_or(tunnels::IpAddress{}),
           .remote = port.tunnel.remote_ip,
           .key = port.tunnel.in_key.value_or(0),
           .udp_port = port.tunnel.dst_port,
-          .protocol = protocol},
-         port.index}
+          .protocol = protocol,
+          .payload = port.tunnel.packet_type},
+         port.index,
+         match}
     );
+    snapshot.ports[port.index].spread = outer.default_udp_port == 0;
+    if (port.tunnel.packet_type == tunnels::Payload::ip) {
+        snapshot.ports[port.index].is_l3 = true;
+    }
+}
+
+/// fe80::/10 (RFC 4291 section 2.5.6).
+bool is_link_local(const tunnels::IpAddress& address) {
+    return address.bytes[0] == 0xfe && (address.bytes[1] & 0xc0U) == 0x80;
+}
+
+/// What the bridge routes by; null when it has no L3 tunnel or no local port.
+std::shared_ptr<const dataplane::L3View>
+make_l3_view(const SwitchModel& model, const SwitchBridge& bridge, const HostFacts& facts) {
+    const SwitchPort* gateway = nullptr;
+    std::map<std::string_view, std::uint16_t> tunnels;
+    for (const auto& [index, port] : model.ports) {
+        if (port.bridge != bridge.index) {
+            continue;
+        }
+        if (port.role == PortRole::local && port.device) {
+            gateway = &port;
+        } else if (port.role == PortRole::tunnel) {
+            tunnels[port.name] = index;
+        }
+    }
+    if (!bridge.routes || gateway == nullptr) {
+        return nullptr;
+    }
+    auto view = std::make_shared<dataplane::L3View>();
+    std::vector<dataplane::EidMap::Entry> entries;
+    for (const EidConfig& eid : bridge.config.eids) {
+        dataplane::EidMap::Entry entry{eid.prefix, eid.prefix_bits, {}};
+        for (const RlocConfig& rloc : eid.rlocs) {
+            const auto found = tunnels.find(rloc.tunnel);
+            if (found != tunnels.end()) {
+                entry.rlocs.push_back({found->second, rloc.priority, rloc.weight});
+            }
+        }
+        entries.push_back(std::move(entry));
+    }
+    view->eids = dataplane::EidMap(std::move(entries));
+    if (const auto hosts = facts.neighbours.find(gateway->ifindex);
+        hosts != facts.neighbours.end()) {
+        for (const auto& [host, mac] : hosts->second) {
+            view->hosts.insert(host, mac);
+        }
+    }
+    if (const auto own = facts.addresses.find(gateway->ifindex); own != facts.addresses.end()) {
+        for (const tunnels::IpAddress& address : own->second) {
+            view->gateway.insert(address);
+            // Senders are behind tunnels too: an address of the link is the last choice.
+            auto& chosen = address.is_v4() ? view->gateway_v4 : view->gateway_v6;
+            if (!chosen || (is_link_local(*chosen) && !is_link_local(address))) {
+                chosen = address;
+            }
+        }
+    }
+    return view;
 }
 
 void add_device(Snapshot& snapshot, const SwitchPort& port, unsigned workers) {
@@ -189,7 +318,7 @@ void add_device(Snapshot& snapshot, const SwitchPort& port, unsigned workers) {
 std::unique_ptr<Snapshot> build_snapshot(
     const SwitchModel& model,
     const SlowPath& slow_path,
-    const std::map<int, std::set<tunnels::IpAddress>>& addresses,
+    const HostFacts& facts,
     unsigned workers,
     std::uint64_t version
 ) {
@@ -203,6 +332,7 @@ std::unique_ptr<Snapshot> build_snapshot(
     snapshot->bridges.resize(bridges);
     for (const auto& [name, bridge] : model.bridges) {
         snapshot->bridges[bridge.index].split_horizon = bridge.config.split_horizon;
+        snapshot->bridges[bridge.index].l3 = make_l3_view(model, bridge, facts);
     }
     snapshot->ports.resize(model.ports.empty() ? 0 : model.ports.rbegin()->first + 1U);
     std::vector<PeerTable::Peer> peers;
@@ -222,10 +352,17 @@ std::unique_ptr<Snapshot> build_snapshot(
             bridge.terminates_tunnels = true;
             bridge.local_mac = port.mac;
             bridge.local_vlan = untagged_vlan(port.vlan);
+            bridge.local_port = index;
+        }
+    }
+    for (PortView& view : snapshot->ports) {
+        if (view.is_l3) {  // Its packets are where their gateway is.
+            view.vlan = VlanView{};
+            view.vlan.untagged_vlan = snapshot->bridges[view.bridge].local_vlan;
         }
     }
     snapshot->peers = PeerTable(peers);
-    for (const auto& [ifindex, set] : addresses) {
+    for (const auto& [ifindex, set] : facts.addresses) {
         snapshot->local_addresses.insert(set.begin(), set.end());
     }
     return snapshot;

@@ -42,14 +42,18 @@ struct SwitchPort {
     // tunnel
     TunnelConfig tunnel;
     Resolution resolution;
-    std::uint32_t probed_s = 0;    ///< When the neighbour was last asked for.
-    std::uint32_t probe_at_s = 0;  ///< When to ask again without traffic.
+    std::shared_ptr<dataplane::TunnelSequence> sequence;
+    std::uint32_t path_mtu = 0;  ///< Learnt from ICMP errors of the underlay; 0: nothing was.
+    std::uint32_t path_mtu_until_s = 0;  ///< When that is forgotten.
+    std::uint32_t probed_s = 0;          ///< When the neighbour was last asked for.
+    std::uint32_t probe_at_s = 0;        ///< When to ask again without traffic.
     std::uint32_t probe_interval_s = 1;
 };
 
 struct SwitchBridge {
     std::uint16_t index = 0;
     BridgeConfig config;
+    bool routes = false;  ///< It has L3 tunnels, so that frames for its local port are routed.
 };
 
 struct SwitchModel {
@@ -67,14 +71,25 @@ struct SwitchModel {
 
 [[nodiscard]] dataplane::VlanView make_vlan_view(const VlanConfig& config);
 
+/// L3 bytes that the path to a tunnel's remote address carries: of its route or, when an ICMP error
+/// said less, of that. Precondition: it has a route.
+[[nodiscard]] std::uint32_t effective_path_mtu(const SwitchPort& tunnel);
+
 /// The VLAN in which an untagged frame of such a port is.
 [[nodiscard]] std::uint16_t untagged_vlan(const VlanConfig& config);
 
-/// `locate` finds the underlay's port of a next hop. `addresses` are the host's.
+/// What the kernel says, by interface index.
+struct HostFacts {
+    std::map<int, std::set<tunnels::IpAddress>> addresses;
+    /// Resolved neighbours behind the local ports of bridges that route.
+    std::map<int, std::map<tunnels::IpAddress, tunnels::MacAddress>> neighbours;
+};
+
+/// `slow_path` finds the underlay's port of a next hop.
 [[nodiscard]] std::unique_ptr<dataplane::Snapshot> build_snapshot(
     const SwitchModel& model,
     const SlowPath& slow_path,
-    const std::map<int, std::set<tunnels::IpAddress>>& addresses,
+    const HostFacts& facts,
     unsigned workers,
     std::uint64_t version
 );

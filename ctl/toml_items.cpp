@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Reads bridges, ports and tunnels. A key that does not apply to the kind of its port or the
-// protocol of its tunnel is refused, not ignored: whoever wrote it expected an effect. One thread
-// at a time.
+// Reads bridges and ports. A key that does not apply to the kind of its port is refused, not
+// ignored: whoever wrote it expected an effect. One thread at a time.
 #include "ctl/toml_items.hpp"
 
 #include <algorithm>
@@ -10,23 +9,18 @@
 
 #include "ctl/sentence.hpp"
 #include "dataplane/limits.hpp"
-#include "tunnels/protocols.hpp"
 
 namespace culvert::ctl {
 
 namespace {
 
 constexpr Range kMtuRange{68, 65535};
+/// The kernel's tun driver takes at most 65535 bytes less an Ethernet header.
+constexpr Range kTapMtuRange{68, 65521};
 constexpr Range kTagRange{1, 4094};
 constexpr Range kVlanRange{0, 4094};
 constexpr std::size_t kAddressesMax = 64;
-
-/// Says that `key` does not apply, unless it is absent.
-void refuse(const TomlTable& table, std::string_view key, std::string_view reason) {
-    if (table.has(key)) {
-        table.fail(key, std::string(key) + " " + std::string(reason));
-    }
-}
+constexpr std::size_t kRlocsMax = 32;
 
 /// The mode that the keys say: `tag` alone is an access port, `trunks` alone or nothing a trunk.
 VlanMode read_vlan_mode(const TomlTable& table) {
@@ -43,49 +37,8 @@ VlanMode read_vlan_mode(const TomlTable& table) {
     return mode;
 }
 
-VlanConfig read_vlan(const TomlTable& table) {
-    VlanConfig vlan;
-    vlan.mode = read_vlan_mode(table);
-    const std::string mode = "vlan_mode = " + quote(word_of(kVlanModeWords, vlan.mode));
-    if (vlan.mode == VlanMode::trunk) {
-        refuse(
-            table,
-            "tag",
-            "does not apply to " + mode +
-                "; valid: \"access\", \"native-untagged\" or "
-                "\"native-tagged\" with a tag"
-        );
-    } else if (!table.has("tag")) {
-        table.fail("vlan_mode", mode + " needs a tag; valid: " + kTagRange.text());
-    }
-    if (vlan.mode == VlanMode::access) {
-        refuse(
-            table,
-            "trunks",
-            "does not apply to " + mode +
-                ", which carries the VLAN of tag only; valid: "
-                "\"trunk\", \"native-untagged\" or \"native-tagged\" with trunks"
-        );
-    }
-    table.read("tag", kTagRange, vlan.tag);
-    table.read_list("trunks", kVlanRange, vlan.trunks);
-    if (table.has("trunks") && vlan.trunks.empty()) {
-        table.fail(
-            "trunks",
-            "trunks lists no VLAN; valid: a list of " + kVlanRange.text() +
-                ", or no such key, which carries every VLAN"
-        );
-    } else if (vlan.tag != 0 && !vlan.trunks.empty()) {
-        // A native port carries its native VLAN whether or not the list repeats it.
-        vlan.trunks.push_back(vlan.tag);
-    }
-    std::sort(vlan.trunks.begin(), vlan.trunks.end());
-    vlan.trunks.erase(std::unique(vlan.trunks.begin(), vlan.trunks.end()), vlan.trunks.end());
-    return vlan;
-}
-
-/// "address/prefix"; nothing when `text` is something else.
-std::optional<InterfaceAddress> parse_interface_address(std::string_view text) {
+/// "address/bits", whatever the address; nothing when `text` is something else.
+std::optional<InterfaceAddress> parse_prefixed(std::string_view text) {
     const std::size_t slash = text.find('/');
     if (slash == std::string_view::npos) {
         return std::nullopt;
@@ -96,16 +49,32 @@ std::optional<InterfaceAddress> parse_interface_address(std::string_view text) {
         std::from_chars(digits.data(), digits.data() + digits.size(), result.prefix_bits);
     const std::optional<tunnels::IpAddress> address =
         tunnels::IpAddress::parse(text.substr(0, slash));
-    if (!address || failure != std::errc{} || end != digits.data() + digits.size()) {
+    if (!address || failure != std::errc{} || end != digits.data() + digits.size() ||
+        result.prefix_bits > (address->is_v4() ? 32 : 128)) {
         return std::nullopt;
     }
     result.address = *address;
-    const unsigned bits_max = result.address.is_v4() ? 32 : 128;
-    if (result.prefix_bits == 0 || result.prefix_bits > bits_max ||
-        !unicast_problem(result.address).empty()) {
-        return std::nullopt;
+    return result;
+}
+
+/// The address of a host with its prefix length; nothing when `text` is something else.
+std::optional<InterfaceAddress> parse_interface_address(std::string_view text) {
+    std::optional<InterfaceAddress> result = parse_prefixed(text);
+    if (result && (result->prefix_bits == 0 || !unicast_problem(result->address).empty())) {
+        result.reset();
     }
     return result;
+}
+
+/// Whether every bit behind the prefix is zero.
+bool has_no_host_bits(const InterfaceAddress& prefix) {
+    const unsigned bits = prefix.prefix_bits + (prefix.address.is_v4() ? 96U : 0U);
+    for (unsigned bit = bits; bit < 128; ++bit) {
+        if ((prefix.address.bytes[bit / 8] & (0x80U >> (bit % 8))) != 0) {
+            return false;
+        }
+    }
+    return true;
 }
 
 void read_addresses(const TomlTable& table, std::vector<InterfaceAddress>& out) {
@@ -142,7 +111,7 @@ LocalPortConfig read_local(const TomlTable& table) {
     LocalPortConfig local;
     read_addresses(table, local.addresses);
     table.read("mac", local.mac);
-    table.read("mtu", kMtuRange, local.mtu);
+    table.read("mtu", kTapMtuRange, local.mtu);
     table.read("up", local.up);
     local.vlan = read_vlan(table);
     return local;
@@ -161,12 +130,54 @@ StaticMac read_static_mac(const TomlTable& table) {
     return entry;
 }
 
+RlocConfig read_rloc(const TomlTable& table) {
+    RlocConfig rloc;
+    table.require("tunnel", "the name of a tunnel with packet_type = \"l3\"");
+    table.read("tunnel", rloc.tunnel);
+    table.read("priority", Range{0, 255}, rloc.priority);
+    table.read("weight", Range{0, 100}, rloc.weight);
+    return rloc;
+}
+
+EidConfig read_eid(const TomlTable& table) {
+    static constexpr std::string_view kValid =
+        "an address with its prefix length, such as \"10.2.0.0/16\" (0-32) or \"fd20:2::/32\" "
+        "(0-128), the bits behind the prefix zero";
+    EidConfig eid;
+    eid.origin = table.origin();
+    std::string prefix;
+    table.require("prefix", kValid);
+    table.read("prefix", prefix);
+    if (!prefix.empty()) {
+        const std::optional<InterfaceAddress> parsed = parse_prefixed(prefix);
+        if (!parsed) {
+            table.invalid("prefix", "is not a prefix", kValid);
+        } else if (!has_no_host_bits(*parsed)) {
+            table.invalid("prefix", "has bits set behind the prefix", kValid);
+        } else {
+            eid.prefix = parsed->address;
+            eid.prefix_bits = parsed->prefix_bits;
+        }
+    }
+    for (const TomlTable& rloc : table.sections("rloc", kRlocSection, prefix)) {
+        eid.rlocs.push_back(read_rloc(rloc));
+    }
+    if (eid.rlocs.empty() || eid.rlocs.size() > kRlocsMax) {
+        table.fail(
+            "prefix",
+            "prefix = " + quote(prefix) + " has " + std::to_string(eid.rlocs.size()) +
+                " RLOCs; valid: 1-" + std::to_string(kRlocsMax) + " times " + kRlocSection.title()
+        );
+    }
+    return eid;
+}
+
 void read_port_device(const TomlTable& table, PortConfig& port) {
     const bool is_dpdk = port.kind == PortKind::dpdk;
     const std::string kind = "kind = " + quote(word_of(kPortKindWords, port.kind));
     if (is_dpdk) {
-        refuse(
-            table, "interface", "does not apply to " + kind + "; valid: \"linux\" or \"tap\" ports"
+        table.refuse(
+            "interface", "does not apply to " + kind + "; valid: \"linux\" or \"tap\" ports"
         );
         table.require(
             "devargs", "a DPDK device such as \"0000:03:00.0\" or \"net_vhost0,iface=/run/vm.sock\""
@@ -177,7 +188,7 @@ void read_port_device(const TomlTable& table, PortConfig& port) {
         }
         return;
     }
-    refuse(table, "devargs", "does not apply to " + kind + "; valid: \"dpdk\" ports");
+    table.refuse("devargs", "does not apply to " + kind + "; valid: \"dpdk\" ports");
     port.interface = port.name;
     if (table.has("interface")) {
         table.read_name("interface", kDeviceNameBytesMax, port.interface);
@@ -190,87 +201,46 @@ void read_port_device(const TomlTable& table, PortConfig& port) {
     }
 }
 
-/// Reads the keys every port or tunnel has.
-template <class Item>
-void read_common(const TomlTable& table, Item& item) {
-    item.origin = table.origin();
-    table.require("name", name_rule(kNameBytesMax));
-    table.read_name("name", kNameBytesMax, item.name);
-    table.require("bridge", "the name of a [[bridge]]");
-    table.read("bridge", item.bridge);
-    item.vlan = read_vlan(table);
-}
+}  // namespace
 
-const tunnels::ProtocolDescriptor* read_type(const TomlTable& table, TunnelConfig& tunnel) {
-    std::array<std::string_view, tunnels::kProtocolCount> names;
-    for (std::size_t i = 0; i < names.size(); ++i) {
-        names[i] = tunnels::kProtocols[i].name;
+VlanConfig read_vlan(const TomlTable& table) {
+    VlanConfig vlan;
+    vlan.mode = read_vlan_mode(table);
+    const std::string mode = "vlan_mode = " + quote(word_of(kVlanModeWords, vlan.mode));
+    if (vlan.mode == VlanMode::trunk) {
+        table.refuse(
+            "tag",
+            "does not apply to " + mode +
+                "; valid: \"access\", \"native-untagged\" or "
+                "\"native-tagged\" with a tag"
+        );
+    } else if (!table.has("tag")) {
+        table.fail("vlan_mode", mode + " needs a tag; valid: " + kTagRange.text());
     }
-    table.require("type", listing(names));
-    const std::optional<std::size_t> index = table.choice("type", names);
-    if (!index) {
-        return nullptr;
-    }
-    tunnel.type = names[*index];
-    return &tunnels::kProtocols[*index];
-}
-
-void read_endpoints(const TomlTable& table, TunnelConfig& tunnel) {
-    std::optional<tunnels::IpAddress> remote_ip;
-    table.require("remote_ip", "the IPv4 or IPv6 address of the peer");
-    table.read("remote_ip", remote_ip);
-    table.read("local_ip", tunnel.local_ip);
-    if (!remote_ip) {
-        return;
-    }
-    tunnel.remote_ip = *remote_ip;
-    if (tunnel.local_ip && tunnel.local_ip->is_v4() != remote_ip->is_v4()) {
-        const std::string family = remote_ip->is_v4() ? "IPv4" : "IPv6";
-        table.invalid(
-            "local_ip",
-            "is not of the family of remote_ip = " + quote(remote_ip->to_string()),
-            "an " + family + " address"
+    if (vlan.mode == VlanMode::access) {
+        table.refuse(
+            "trunks",
+            "does not apply to " + mode +
+                ", which carries the VLAN of tag only; valid: "
+                "\"trunk\", \"native-untagged\" or \"native-tagged\" with trunks"
         );
     }
-}
-
-void read_keys(
-    const TomlTable& table, const tunnels::ProtocolDescriptor& protocol, TunnelConfig& tunnel
-) {
-    const Range range{0, (std::uint64_t{1} << protocol.key_bits) - 1};
-    const std::string note = " for " + std::string(protocol.name);
-    for (const std::string_view single : {"in_key", "out_key"}) {
-        if (table.has("key")) {
-            refuse(
-                table,
-                single,
-                "cannot stand beside key, which sets both directions; valid: key "
-                "alone, or in_key and out_key"
-            );
-        }
+    table.read("tag", kTagRange, vlan.tag);
+    table.read_list("trunks", kVlanRange, vlan.trunks);
+    if (table.has("trunks") && vlan.trunks.empty()) {
+        table.fail(
+            "trunks",
+            "trunks lists no VLAN; valid: a list of " + kVlanRange.text() +
+                ", or no such key, which carries every VLAN"
+        );
+    } else if (vlan.tag != 0 && !vlan.trunks.empty()) {
+        // A native port carries its native VLAN whether or not the list repeats it.
+        vlan.trunks.push_back(vlan.tag);
     }
-    table.read("key", range, tunnel.in_key, note);
-    tunnel.out_key = tunnel.in_key;
-    table.read("in_key", range, tunnel.in_key, note);
-    table.read("out_key", range, tunnel.out_key, note);
+    std::sort(vlan.trunks.begin(), vlan.trunks.end());
+    vlan.trunks.erase(std::unique(vlan.trunks.begin(), vlan.trunks.end()), vlan.trunks.end());
+    return vlan;
 }
-
-/// Keys that only protocols carried in UDP know.
-void read_udp(
-    const TomlTable& table, const tunnels::ProtocolDescriptor& protocol, TunnelConfig& tunnel
-) {
-    if (protocol.outer.ip_protocol == tunnels::kIpProtocolUdp) {
-        tunnel.dst_port = protocol.outer.default_udp_port;
-        table.read("dst_port", Range{1, 65535}, tunnel.dst_port);
-        table.read("csum", tunnel.csum);
-        return;
-    }
-    const std::string name(protocol.name);
-    refuse(table, "dst_port", "does not apply to " + name + ", which is not carried in UDP");
-    refuse(table, "csum", "applies to tunnels carried in UDP, and " + name + " is not one of them");
-}
-
-}  // namespace
 
 BridgeConfig read_bridge(const TomlTable& table) {
     BridgeConfig bridge;
@@ -288,6 +258,9 @@ BridgeConfig read_bridge(const TomlTable& table) {
     for (const TomlTable& entry : table.sections("static_mac", kStaticMacSection, bridge.name)) {
         bridge.static_macs.push_back(read_static_mac(entry));
     }
+    for (const TomlTable& eid : table.sections("eid", kEidSection, bridge.name)) {
+        bridge.eids.push_back(read_eid(eid));
+    }
     return bridge;
 }
 
@@ -296,42 +269,24 @@ PortConfig read_port(const TomlTable& table) {
     read_common(table, port);
     table.read("kind", kPortKindWords, port.kind);
     read_port_device(table, port);
-    table.read("mtu", kMtuRange, port.mtu);
+    table.read("mtu", port.kind == PortKind::tap ? kTapMtuRange : kMtuRange, port.mtu);
     const std::string reason =
         "does not apply to kind = " + quote(word_of(kPortKindWords, port.kind)) + "; valid: ";
     if (port.kind != PortKind::tap) {
-        refuse(table, "mac", reason + "\"tap\" ports");
+        table.refuse("mac", reason + "\"tap\" ports");
     }
     if (port.kind != PortKind::linux_interface) {
-        refuse(table, "claim", reason + "\"linux\" ports");
-        refuse(table, "hotplug", reason + "\"linux\" ports");
+        table.refuse("claim", reason + "\"linux\" ports");
+        table.refuse("hotplug", reason + "\"linux\" ports");
     }
     if (port.kind != PortKind::dpdk) {
-        refuse(table, "rx_queues", reason + "\"dpdk\" ports");
+        table.refuse("rx_queues", reason + "\"dpdk\" ports");
     }
     table.read("mac", port.mac);
     table.read("claim", port.claim);
     table.read("hotplug", port.hotplug);
     table.read("rx_queues", Range{1, dataplane::kQueuesPerPortMax}, port.rx_queues);
     return port;
-}
-
-TunnelConfig read_tunnel(const TomlTable& table) {
-    TunnelConfig tunnel;
-    read_common(table, tunnel);
-    const tunnels::ProtocolDescriptor* protocol = read_type(table, tunnel);
-    read_endpoints(table, tunnel);
-    if (protocol != nullptr) {
-        read_keys(table, *protocol, tunnel);
-        read_udp(table, *protocol, tunnel);
-    }
-    table.read("tos", Range{0, 255}, tunnel.tos);
-    if ((tunnel.tos & 3U) != 0) {
-        table.invalid("tos", "sets the two lowest bits, which carry ECN", "a multiple of 4, 0-252");
-    }
-    table.read("ttl", Range{1, 255}, tunnel.ttl);
-    table.read("df", tunnel.df);
-    return tunnel;
 }
 
 }  // namespace culvert::ctl

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Reads one [[bridge]], [[port]] or [[tunnel]] from its TOML table, and checks what the item's own
-// keys say about each other. What needs a second item is validate.hpp's part. One thread at a time.
+// Reads one [[bridge]] or [[port]] from its TOML table, and checks what the item's own keys say
+// about each other. Tunnels are toml_tunnel.hpp's part, what needs a second item is validate.hpp's.
+// One thread at a time.
 #pragma once
 
 #include "ctl/config.hpp"
@@ -9,11 +10,23 @@
 
 namespace culvert::ctl {
 
-/// With its [bridge.local] and every [[bridge.static_mac]].
+/// With its [bridge.local], every [[bridge.static_mac]] and every [[bridge.eid]].
 [[nodiscard]] BridgeConfig read_bridge(const TomlTable& table);
 
 [[nodiscard]] PortConfig read_port(const TomlTable& table);
 
-[[nodiscard]] TunnelConfig read_tunnel(const TomlTable& table);
+/// The VLAN keys of a port, a tunnel or a local port.
+[[nodiscard]] VlanConfig read_vlan(const TomlTable& table);
+
+/// Reads the keys that every port and tunnel has.
+template <class Item>
+void read_common(const TomlTable& table, Item& item) {
+    item.origin = table.origin();
+    table.require("name", name_rule(kNameBytesMax));
+    table.read_name("name", kNameBytesMax, item.name);
+    table.require("bridge", "the name of a [[bridge]]");
+    table.read("bridge", item.bridge);
+    item.vlan = read_vlan(table);
+}
 
 }  // namespace culvert::ctl

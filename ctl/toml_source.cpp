@@ -13,6 +13,7 @@
 #include "ctl/sentence.hpp"
 #include "ctl/toml_items.hpp"
 #include "ctl/toml_table.hpp"
+#include "ctl/toml_tunnel.hpp"
 #include "ctl/validate.hpp"
 #include "dataplane/limits.hpp"
 
@@ -29,7 +30,7 @@ constexpr std::uint64_t kCpuMax = 1023;           // CPU_SETSIZE - 1.
 constexpr std::size_t kSocketPathBytesMax = 107;  // sizeof(sockaddr_un::sun_path) - 1.
 constexpr std::size_t kFilePrefixBytesMax = 32;
 
-constexpr std::array<const Section*, 9> kSections{
+constexpr std::array<const Section*, 11> kSections{
     &kDaemonSection,
     &kDpdkSection,
     &kWorkersSection,
@@ -37,6 +38,8 @@ constexpr std::array<const Section*, 9> kSections{
     &kBridgeSection,
     &kBridgeLocalSection,
     &kStaticMacSection,
+    &kEidSection,
+    &kRlocSection,
     &kPortSection,
     &kTunnelSection};
 
@@ -73,6 +76,28 @@ std::string parser_sentence(std::string_view description) {
         text[0] = 'e';
     }
     return text;
+}
+
+/// The text of a line, counted from 1, without the blanks around it.
+std::string_view line_text(std::string_view text, std::uint32_t line) {
+    for (std::uint32_t i = 1; i < line && !text.empty(); ++i) {
+        text.remove_prefix(std::min(text.find('\n'), text.size() - 1) + 1);
+    }
+    static constexpr std::string_view kBlanks = " \t\r";
+    text = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(text.find_first_not_of(kBlanks), text.size()));
+    return text.substr(0, text.find_last_not_of(kBlanks) + 1);
+}
+
+std::string syntax_sentence(std::string_view text, const toml::parse_error& error) {
+    std::string described = parser_sentence(error.description());
+    if (!described.ends_with("is not representable in 64 bits")) {
+        return described;
+    }
+    // The parser gives up before a key is known that could say its own range.
+    return quote(line_text(text, error.source().begin.line)) +
+           " holds an integer that is out of range; valid: -9223372036854775808 to "
+           "9223372036854775807 at most";
 }
 
 void check_sections(const toml::table& root, FirstError& error) {
@@ -146,6 +171,7 @@ WorkerConfig read_workers(const TomlTable& table) {
     read_cpus(table, "cpus", workers.cpus);
     table.read("idle", kIdleWords, workers.idle_sleep);
     table.read("idle_sleep_us", Range{1, 10000}, workers.idle_sleep_us);
+    table.read("spread", workers.spread);
     const std::size_t pinned = workers.cpus.size();
     if (pinned > dataplane::kWorkersMax) {
         table.fail(
@@ -219,7 +245,7 @@ Result<DesiredState> parse_toml(std::string_view text, std::string_view file) {
         const toml::source_position at = parsed.error().source().begin;
         return tl::unexpected(
             std::string(file) + ":" + std::to_string(at.line) + ":" + std::to_string(at.column) +
-            ": " + parser_sentence(parsed.error().description())
+            ": " + syntax_sentence(text, parsed.error())
         );
     }
     DesiredState state = read_state(parsed.table(), error);

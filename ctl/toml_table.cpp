@@ -61,6 +61,11 @@ std::string element_name(std::string_view key, std::size_t index) {
     return std::string(key) + "[" + std::to_string(index) + "]";
 }
 
+/// `, or "flow"`; nothing for no word.
+std::string or_word(std::string_view word, std::string_view separator) {
+    return word.empty() ? std::string{} : std::string(separator) + "or " + quote(word);
+}
+
 bool is_letter_or_digit(char c) noexcept {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
@@ -153,6 +158,21 @@ void TomlTable::invalid_element(
     error_->report(node != nullptr ? line_of(*node) : line(key), subject_, text);
 }
 
+void TomlTable::refuse(std::string_view key, std::string_view reason) const {
+    if (has(key)) {
+        fail(key, std::string(key) + " " + std::string(reason));
+    }
+}
+
+bool TomlTable::take(std::string_view key, Alternative other) const {
+    const auto* text = (*table_)[key].as_string();
+    if (text == nullptr || text->get() != other.word) {
+        return false;
+    }
+    *other.chosen = true;
+    return true;
+}
+
 void TomlTable::require(std::string_view key, std::string_view valid) const {
     if (!has(key)) {
         fail(key, std::string(key) + " is missing; valid: " + std::string(valid));
@@ -231,36 +251,39 @@ void TomlTable::read(std::string_view key, std::optional<tunnels::MacAddress>& o
     }
 }
 
-void TomlTable::read(std::string_view key, std::optional<tunnels::IpAddress>& out) const {
-    static constexpr std::string_view kValid =
-        "the IPv4 or IPv6 address of one host, without prefix length or zone";
-    const std::optional<std::string> text = string(key, kValid);
+void TomlTable::read_address(
+    std::string_view key, std::string_view word, std::optional<tunnels::IpAddress>& out
+) const {
+    const std::string valid =
+        "the IPv4 or IPv6 address of one host, without prefix length or zone" + or_word(word, ", ");
+    const std::optional<std::string> text = string(key, valid);
     if (!text) {
         return;
     }
     const std::optional<tunnels::IpAddress> address = tunnels::IpAddress::parse(*text);
     const std::string_view problem = address ? unicast_problem(*address) : "is not an IP address";
     if (!problem.empty()) {
-        invalid(key, problem, kValid);
+        invalid(key, problem, valid);
         return;
     }
     out = address;
 }
 
-std::optional<std::uint64_t>
-TomlTable::integer(std::string_view key, Range range, std::string_view note) const {
+std::optional<std::uint64_t> TomlTable::integer(
+    std::string_view key, Range range, std::string_view note, std::string_view word
+) const {
     const toml::node* node = table_->get(key);
     if (node == nullptr) {
         return std::nullopt;
     }
     const auto* number = node->as_integer();
     if (number == nullptr) {
-        wrong_type(key, "an integer (" + range.text() + ")", *node);
+        wrong_type(key, "an integer (" + range.text() + ")" + or_word(word, " "), *node);
         return std::nullopt;
     }
     const auto value = static_cast<std::uint64_t>(number->get());
     if (number->get() < 0 || value < range.min || value > range.max) {
-        invalid(key, "is out of range" + std::string(note), range.text());
+        invalid(key, "is out of range" + std::string(note), range.text() + or_word(word, ", "));
         return std::nullopt;
     }
     return value;

@@ -17,35 +17,9 @@
 
 #include "ctl/config_words.hpp"
 #include "ctl/toml_library.hpp"
+#include "ctl/toml_value.hpp"
 
 namespace culvert::ctl {
-
-/// The first mistake found in a file.
-class FirstError {
-public:
-    explicit FirstError(std::string_view file) : file_(file) {}
-
-    void report(std::uint32_t line, std::string_view subject, std::string_view text);
-    [[nodiscard]] bool found() const noexcept { return !text_.empty(); }
-    [[nodiscard]] const std::string& text() const noexcept { return text_; }
-    [[nodiscard]] const std::string& file() const noexcept { return file_; }
-
-private:
-    std::string file_;
-    std::string text_;
-};
-
-/// Both ends belong to the range.
-struct Range {
-    std::uint64_t min;
-    std::uint64_t max;
-    [[nodiscard]] std::string text() const {
-        return std::to_string(min) + "-" + std::to_string(max);
-    }
-};
-
-inline constexpr std::size_t kDeviceNameBytesMax = 15;  ///< IFNAMSIZ - 1.
-inline constexpr std::size_t kNameBytesMax = 63;
 
 class TomlTable {
 public:
@@ -66,6 +40,8 @@ public:
     void invalid_element(
         std::string_view key, std::size_t index, std::string_view problem, std::string_view valid
     ) const;
+    /// "KEY REASON": says that `key` does not apply, unless it is absent.
+    void refuse(std::string_view key, std::string_view reason) const;
     /// Reports that `key` is missing; `valid` says what belongs there.
     void require(std::string_view key, std::string_view valid) const;
 
@@ -77,7 +53,16 @@ public:
     /// A unicast MAC address.
     void read(std::string_view key, std::optional<tunnels::MacAddress>& out) const;
     /// The unicast address of one host.
-    void read(std::string_view key, std::optional<tunnels::IpAddress>& out) const;
+    void read(std::string_view key, std::optional<tunnels::IpAddress>& out) const {
+        read_address(key, {}, out);
+    }
+    /// The same, or a word.
+    void
+    read(std::string_view key, Alternative other, std::optional<tunnels::IpAddress>& out) const {
+        if (!take(key, other)) {
+            read_address(key, other.word, out);
+        }
+    }
     /// Like a string, of at most `bytes_max` letters, digits and ".", "_", "-".
     void read_name(std::string_view key, std::size_t bytes_max, std::string& out) const;
 
@@ -92,6 +77,33 @@ public:
     void read(std::string_view key, Range range, std::optional<T>& out, std::string_view note = {})
         const {
         if (const std::optional<std::uint64_t> value = integer(key, range, note)) {
+            out = static_cast<T>(*value);
+        }
+    }
+    /// A number or a word.
+    template <std::unsigned_integral T>
+    void read(
+        std::string_view key, Range range, Alternative other, T& out, std::string_view note = {}
+    ) const {
+        if (take(key, other)) {
+            return;
+        }
+        if (const std::optional<std::uint64_t> value = integer(key, range, note, other.word)) {
+            out = static_cast<T>(*value);
+        }
+    }
+    template <std::unsigned_integral T>
+    void read(
+        std::string_view key,
+        Range range,
+        Alternative other,
+        std::optional<T>& out,
+        std::string_view note = {}
+    ) const {
+        if (take(key, other)) {
+            return;
+        }
+        if (const std::optional<std::uint64_t> value = integer(key, range, note, other.word)) {
             out = static_cast<T>(*value);
         }
     }
@@ -135,8 +147,15 @@ public:
 private:
     [[nodiscard]] std::uint32_t line(std::string_view key) const;
     void wrong_type(std::string_view key, std::string_view expected, const toml::node& got) const;
-    [[nodiscard]] std::optional<std::uint64_t>
-    integer(std::string_view key, Range range, std::string_view note) const;
+    /// `word` may stand in place of a number, unless it is empty; it was looked for before.
+    [[nodiscard]] std::optional<std::uint64_t> integer(
+        std::string_view key, Range range, std::string_view note, std::string_view word = {}
+    ) const;
+    void read_address(
+        std::string_view key, std::string_view word, std::optional<tunnels::IpAddress>& out
+    ) const;
+    /// Whether the value is the word; then it is chosen.
+    [[nodiscard]] bool take(std::string_view key, Alternative other) const;
     [[nodiscard]] std::vector<std::uint64_t> integers(std::string_view key, Range range) const;
     [[nodiscard]] std::optional<std::string>
     string(std::string_view key, std::string_view valid) const;

@@ -19,6 +19,9 @@ void add(PortTotals& totals, const dataplane::WorkerCounters& counters, std::uin
     for (std::size_t reason = 0; reason < totals.drops.size(); ++reason) {
         totals.drops[reason] += counters.drops[reason][port].read();
     }
+    for (std::size_t anomaly = 0; anomaly < totals.ecn.size(); ++anomaly) {
+        totals.ecn[anomaly] += counters.ecn[anomaly][port].read();
+    }
 }
 
 }  // namespace
@@ -35,6 +38,9 @@ PortTotals PortTotals::since(const PortTotals& before) const {
     totals.tx_bytes -= before.tx_bytes;
     for (std::size_t reason = 0; reason < drops.size(); ++reason) {
         totals.drops[reason] -= before.drops[reason];
+    }
+    for (std::size_t anomaly = 0; anomaly < ecn.size(); ++anomaly) {
+        totals.ecn[anomaly] -= before.ecn[anomaly];
     }
     return totals;
 }

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "dataplane/worker.hpp"
+#include "tunnels/ecn.hpp"
 
 namespace culvert::ctl {
 
@@ -16,6 +17,7 @@ struct PortTotals {
     std::uint64_t tx_packets = 0;
     std::uint64_t tx_bytes = 0;
     std::array<std::uint64_t, tunnels::kDropReasonCount> drops{};
+    std::array<std::uint64_t, tunnels::kEcnAnomalyCount> ecn{};  ///< By tunnels::EcnAnomaly.
 
     [[nodiscard]] std::uint64_t dropped() const;
     /// What was counted since `before`.

@@ -62,8 +62,10 @@ public:
     }
     [[nodiscard]] std::optional<NeighbourEvent>
     neighbour(int ifindex, const IpAddress& address) const override;
-    [[nodiscard]] Result<Route>
-    route(const IpAddress& destination, const std::optional<IpAddress>& source) override;
+    [[nodiscard]] std::vector<NeighbourEvent> neighbours(int ifindex) const override;
+    [[nodiscard]] Result<Route> route(
+        const IpAddress& destination, const std::optional<IpAddress>& source, std::uint32_t mark
+    ) override;
     void probe_neighbour(int ifindex, const IpAddress& address) override;
     [[nodiscard]] Result<void>
     add_address(int ifindex, const IpAddress& address, std::uint8_t prefix_bits) override;
@@ -286,9 +288,20 @@ NetlinkUnderlay::neighbour(int ifindex, const IpAddress& address) const {
     return found == mirror_.neighbours.end() ? std::nullopt : std::optional(found->second);
 }
 
-Result<Route>
-NetlinkUnderlay::route(const IpAddress& destination, const std::optional<IpAddress>& source) {
-    return request_route(talker_, destination, source);
+std::vector<NeighbourEvent> NetlinkUnderlay::neighbours(int ifindex) const {
+    std::vector<NeighbourEvent> all;
+    for (auto at = mirror_.neighbours.lower_bound({ifindex, IpAddress{}});
+         at != mirror_.neighbours.end() && at->first.first == ifindex;
+         ++at) {
+        all.push_back(at->second);
+    }
+    return all;
+}
+
+Result<Route> NetlinkUnderlay::route(
+    const IpAddress& destination, const std::optional<IpAddress>& source, std::uint32_t mark
+) {
+    return request_route(talker_, destination, source, mark);
 }
 
 void NetlinkUnderlay::probe_neighbour(int ifindex, const IpAddress& address) {

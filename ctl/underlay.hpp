@@ -94,11 +94,15 @@ public:
     [[nodiscard]] virtual const std::map<int, std::set<tunnels::IpAddress>>& addresses() const = 0;
     [[nodiscard]] virtual std::optional<NeighbourEvent>
     neighbour(int ifindex, const tunnels::IpAddress& address) const = 0;
+    /// Every neighbour of an interface, resolved or not.
+    [[nodiscard]] virtual std::vector<NeighbourEvent> neighbours(int ifindex) const = 0;
 
-    /// Asks the kernel (RTM_GETROUTE, with `source` when given); an error names the kernel's
-    /// answer. A `source` that was given is the source of the answer.
+    /// Asks the kernel (RTM_GETROUTE, with `source` when given, and for packets that carry `mark`);
+    /// an error names the kernel's answer. A `source` that was given is the source of the answer.
     [[nodiscard]] virtual Result<Route> route(
-        const tunnels::IpAddress& destination, const std::optional<tunnels::IpAddress>& source
+        const tunnels::IpAddress& destination,
+        const std::optional<tunnels::IpAddress>& source,
+        std::uint32_t mark = 0
     ) = 0;
 
     /// Asks the kernel to resolve or refresh a neighbour (RTM_NEWNEIGH with NTF_USE); the answer

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -17,6 +18,7 @@
 
 #include "ctl/config_words.hpp"
 #include "ctl/sentence.hpp"
+#include "ctl/tunnel_options.hpp"
 #include "dataplane/limits.hpp"
 
 namespace culvert::ctl {
@@ -175,31 +177,86 @@ Result<void> check_devices(const DesiredState& state) {
 }
 
 /// What decides which received packets a tunnel takes. An absent key matches packets without key
-/// and with key 0.
+/// and with key 0. A local address, any and "flow" are levels: a packet goes to the first that has
+/// it, so tunnels that differ in the level may stand beside each other. A VSID is 24 bits of a GRE
+/// key, so only among VSIDs are equal numbers equal.
 auto receive_match(const TunnelConfig& tunnel) {
     return std::make_tuple(
-        tunnel.type, tunnel.dst_port, tunnel.remote_ip, tunnel.in_key.value_or(0), tunnel.local_ip
+        tunnel.type,
+        tunnel.dst_port,
+        tunnel.packet_type,
+        tunnel.remote_flow,
+        tunnel.remote_ip,
+        tunnel.in_key_flow,
+        tunnel.in_key_flow ? 0 : tunnel.in_key.value_or(0),
+        tunnel.nvgre && !tunnel.in_key_flow,
+        tunnel.local_flow,
+        tunnel.local_ip
     );
+}
+
+/// receive_match() in words.
+std::string receive_text(const TunnelConfig& tunnel) {
+    std::string text(tunnel.type);
+    text += tunnel.packet_type == tunnels::Payload::ip ? " (l3)" : "";
+    text += " from " + (tunnel.remote_flow ? "any peer" : tunnel.remote_ip.to_string());
+    text += tunnel.dst_port == 0 ? "" : " to UDP port " + std::to_string(tunnel.dst_port);
+    const std::uint32_t key = tunnel.in_key.value_or(0);
+    if (tunnel.in_key_flow) {
+        text += " with any key";
+    } else if (tunnel.nvgre) {
+        text += " with VSID " + std::to_string(key);
+    } else {
+        text += " with key " + std::to_string(key) + (key == 0 ? " or none" : "");
+    }
+    text += " for " + (tunnel.local_ip ? tunnel.local_ip->to_string() : "any local address");
+    return text + (tunnel.local_flow ? " (flow)" : "");
 }
 
 Result<void> check_tunnels(const DesiredState& state) {
     std::map<decltype(receive_match(state.tunnels.front())), const TunnelConfig*> seen;
     for (const TunnelConfig& tunnel : state.tunnels) {
         const auto [earlier, added] = seen.emplace(receive_match(tunnel), &tunnel);
-        if (added) {
+        if (!added) {
+            return failure(
+                subject(kTunnelSection, tunnel),
+                "takes the same packets as " +
+                    with_place(subject(kTunnelSection, *earlier->second)) + ": " +
+                    receive_text(tunnel) +
+                    "; valid: tunnels that differ in type, packet_type, remote_ip, local_ip, "
+                    "in_key or dst_port"
+            );
+        }
+    }
+    return {};
+}
+
+/// What a UDP port carries is known before the tunnel is.
+Result<void> check_udp_ports(const DesiredState& state) {
+    std::map<std::uint16_t, const TunnelConfig*> seen;
+    for (const TunnelConfig& tunnel : state.tunnels) {
+        if (tunnel.dst_port == 0) {
             continue;
         }
-        std::string text = "takes the same packets as " +
-                           with_place(subject(kTunnelSection, *earlier->second)) + ": " +
-                           tunnel.type + " from " + tunnel.remote_ip.to_string();
-        text += tunnel.dst_port == 0 ? "" : " to UDP port " + std::to_string(tunnel.dst_port);
-        text += " with key " + std::to_string(tunnel.in_key.value_or(0));
-        text += tunnel.in_key.value_or(0) == 0 ? " or none" : "";
-        text += " for " + (tunnel.local_ip ? tunnel.local_ip->to_string() : "any local address");
-        return failure(
-            subject(kTunnelSection, tunnel),
-            text + "; valid: tunnels that differ in type, remote_ip, local_ip, in_key or dst_port"
-        );
+        const TunnelConfig& first = *seen.emplace(tunnel.dst_port, &tunnel).first->second;
+        const std::string where = with_place(subject(kTunnelSection, first));
+        const std::string port = "dst_port = " + std::to_string(tunnel.dst_port);
+        if (first.type != tunnel.type) {
+            std::string text = port;
+            text += " is that of " + where + " with type = " + quote(first.type);
+            return failure(
+                subject(kTunnelSection, tunnel), text + "; valid: a UDP port for each type"
+            );
+        }
+        if (first.gbp != tunnel.gbp) {
+            std::string text = tunnel.gbp ? "gbp = true" : "gbp = false";
+            text.append(" differs from ").append(where).append(", which has ").append(port);
+            text += " too";
+            return failure(
+                subject(kTunnelSection, tunnel),
+                text + "; valid: the same gbp in all tunnels of a UDP port"
+            );
+        }
     }
     return {};
 }
@@ -262,6 +319,83 @@ Result<void> check_all_static_macs(const DesiredState& state) {
     return {};
 }
 
+/// The tunnels of each bridge over which EIDs can be reached.
+std::map<std::string_view, std::vector<std::string_view>> rlocs_of(const DesiredState& state) {
+    std::map<std::string_view, std::vector<std::string_view>> rlocs;
+    for (const TunnelConfig& tunnel : state.tunnels) {
+        // Without a remote address nothing can be sent.
+        if (tunnel.packet_type == tunnels::Payload::ip && !tunnel.remote_flow) {
+            rlocs[tunnel.bridge].emplace_back(tunnel.name);
+        }
+    }
+    for (auto& [bridge, names] : rlocs) {
+        std::sort(names.begin(), names.end());
+    }
+    return rlocs;
+}
+
+Result<void> check_rlocs(
+    const EidConfig& eid, const Subject& about, const std::vector<std::string_view>& valid
+) {
+    std::set<std::string_view> seen;
+    for (const RlocConfig& rloc : eid.rlocs) {
+        const std::string text = "prefix = " + quote(prefix_text(eid)) +
+                                 " has an RLOC with tunnel = " + quote(rloc.tunnel);
+        if (!std::binary_search(valid.begin(), valid.end(), std::string_view(rloc.tunnel))) {
+            return failure(
+                about,
+                text +
+                    ", which is no tunnel of this bridge with packet_type = \"l3\" and a "
+                    "remote_ip; valid: " +
+                    (valid.empty() ? "one of these, of which there is none" : listing(valid))
+            );
+        }
+        if (!seen.insert(rloc.tunnel).second) {
+            return failure(about, text + " twice; valid: each tunnel once");
+        }
+    }
+    return {};
+}
+
+Result<void>
+check_bridge_eids(const BridgeConfig& bridge, const std::vector<std::string_view>& valid) {
+    std::map<std::pair<tunnels::IpAddress, std::uint8_t>, const EidConfig*> seen;
+    for (const EidConfig& eid : bridge.eids) {
+        const Subject about{kEidSection.title() + " of " + quote(bridge.name), &eid.origin};
+        const std::string prefix = "prefix = " + quote(prefix_text(eid));
+        if (!bridge.local) {
+            return failure(
+                about,
+                prefix + " needs a local port, which is the gateway to it; valid: a bridge with "
+                         "[bridge.local]"
+            );
+        }
+        const auto [earlier, added] = seen.emplace(std::pair(eid.prefix, eid.prefix_bits), &eid);
+        if (!added) {
+            const std::string where = place(earlier->second->origin);
+            return failure(
+                about,
+                prefix + " stands twice" + (where.empty() ? "" : " (also " + where + ")") +
+                    "; valid: each prefix once in a bridge"
+            );
+        }
+        if (Result<void> result = check_rlocs(eid, about, valid); !result) {
+            return result;
+        }
+    }
+    return {};
+}
+
+Result<void> check_eids(const DesiredState& state) {
+    auto rlocs = rlocs_of(state);
+    for (const BridgeConfig& bridge : state.bridges) {
+        if (Result<void> result = check_bridge_eids(bridge, rlocs[bridge.name]); !result) {
+            return result;
+        }
+    }
+    return {};
+}
+
 }  // namespace
 
 Result<void> validate(const DesiredState& state) {
@@ -271,7 +405,9 @@ Result<void> validate(const DesiredState& state) {
           check_bridge_references,
           check_devices,
           check_tunnels,
-          check_all_static_macs}) {
+          check_udp_ports,
+          check_all_static_macs,
+          check_eids}) {
         if (Result<void> result = check(state); !result) {
             return result;
         }

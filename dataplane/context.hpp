@@ -7,13 +7,17 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "dataplane/counters.hpp"
 #include "dataplane/flow_cache.hpp"
+#include "dataplane/icmp_limiter.hpp"
 #include "dataplane/pending_flows.hpp"
 #include "dataplane/port.hpp"
+#include "dataplane/reassembler.hpp"
 #include "dataplane/snapshot.hpp"
+#include "dataplane/spread.hpp"
 #include "dataplane/upcall.hpp"
 
 namespace culvert::dataplane {
@@ -33,7 +37,13 @@ struct Context {
     WorkerCounters* counters = nullptr;
     UpcallQueue* upcalls = nullptr;
     std::uint16_t next_ip_id = 0;  ///< Of outer IPv4 packets that may be fragmented (RFC 6864).
-    bool upcall_sent = false;      ///< The slow path has to be woken.
+    std::uint32_t next_fragment_id = 0;      ///< Of IPv6 fragments (RFC 8200 section 4.5).
+    bool upcall_sent = false;                ///< The slow path has to be woken.
+    IcmpLimiter icmp_limiter;                ///< Of errors told to senders.
+    std::optional<Reassembler> reassembler;  ///< Of outer fragments.
+    std::vector<SpreadQueue*> spread;  ///< Of each worker; empty: every worker keeps what it gets.
+    std::vector<TxQueue> spread_out;   ///< By worker: what is about to go into its queue.
+    std::uint32_t spread_wake = 0;     ///< Bit by worker: it has got packets and may sleep.
     PendingFlows pending;
     std::vector<TxQueue> tx;              ///< By port index.
     std::vector<std::uint16_t> tx_ports;  ///< Ports with packets in `tx`.
@@ -43,6 +53,16 @@ struct Context {
     void drop(rte_mbuf* packet, DropReason reason, std::uint16_t port) noexcept {
         counters->drop(reason, port);
         rte_pktmbuf_free(packet);
+    }
+
+    /// Sends an upcall; false when the queue is full, and a packet in it is still the caller's.
+    [[nodiscard]] bool ask(const Upcall& upcall) noexcept {
+        if (!upcalls->push(upcall)) {
+            return false;
+        }
+        upcall_sent = true;
+        counters->loop.upcalls.add(1);
+        return true;
     }
 };
 

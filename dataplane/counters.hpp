@@ -13,6 +13,7 @@
 
 #include "dataplane/limits.hpp"
 #include "tunnels/drop_reason.hpp"
+#include "tunnels/ecn.hpp"
 
 namespace culvert::dataplane {
 
@@ -52,6 +53,8 @@ struct WorkerCounters {
     LoopCounters loop;
     std::array<PortCounters, kPortsMax> ports;
     std::array<std::array<Counter, kPortsMax>, tunnels::kDropReasonCount> drops;
+    /// Unusual ECN combinations by tunnel port (RFC 6040 figure 4); entry `none` is not used.
+    std::array<std::array<Counter, kPortsMax>, tunnels::kEcnAnomalyCount> ecn;
 
     void drop(tunnels::DropReason reason, std::uint16_t port, std::uint64_t packets = 1) noexcept {
         drops[static_cast<std::size_t>(reason)][port < kPortsMax ? port : 0].add(packets);

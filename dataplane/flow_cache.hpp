@@ -28,6 +28,7 @@ enum class FlowVerdict : std::uint8_t {
     drop,     ///< `reason` says why.
     forward,  ///< To `out_port`.
     flood,    ///< To every other port of the bridge that carries the VLAN.
+    route,    ///< By the bridge's EID map, or else to its local port, `out_port`.
 };
 
 struct FlowAction {

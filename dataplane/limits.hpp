@@ -24,17 +24,37 @@ inline constexpr std::size_t kSuperFrameBytesMax =
     65536 + 256;  ///< Largest GSO frame taken from the kernel.
 inline constexpr std::size_t kSegmentsPerPacketMax = kSuperFrameBytesMax / kMbufDataBytes + 1;
 
+/// What the length field of an outer IPv4 header can say (of IPv6 a little more fits).
+inline constexpr std::size_t kOuterPacketBytesMax = 65535;
+
 inline constexpr std::size_t kPendingFlowsMax =
     512;  ///< New flows a worker waits for; more: upcall_held_full.
 /// Packets held for one of them, and for all of a worker's; more: upcall_held_full.
 inline constexpr std::size_t kHeldPerFlowMax = 256;
 inline constexpr std::size_t kHeldPerWorkerMax = 2048;
 inline constexpr std::size_t kUpcallQueueSlots = 1024;  ///< Full: upcall_queue_full.
+/// Packets on their way to one worker from the others; a power of two. Full: spread_queue_full.
+inline constexpr std::size_t kSpreadQueueSlots = 2048;
 inline constexpr std::size_t kReturnQueueSlots = 2048;  ///< Control waits and retries.
 /// Packets held for one unresolved next hop, and for all of them; more: neighbour_queue_full.
 inline constexpr std::size_t kNeighbourQueueMax = 512;
 inline constexpr std::size_t kNeighbourHeldMax = 2048;
 inline constexpr std::uint32_t kNeighbourWaitMs = 3000;  ///< Then neighbour_timeout.
+
+/// Fragments of one packet: enough for 65535 bytes at an MTU of 1280; more are not made.
+inline constexpr std::size_t kFragmentsMax = 64;
+/// Packets in reassembly of a worker, for UDP and for the rest each; the fragment of one more is
+/// dropped. A packet of more than RTE_LIBRTE_IP_FRAG_MAX_FRAG (8) fragments is dropped.
+inline constexpr std::uint32_t kReassemblyEntries = 256;
+inline constexpr std::uint32_t kReassemblyBuckets = 16;
+inline constexpr std::uint32_t kReassemblyBucketEntries = 16;
+/// Fragments that wait in all of them; one more is dropped, so that fragments cannot take all
+/// buffers.
+inline constexpr std::uint32_t kReassemblyHeldMax = 1024;
+inline constexpr std::uint32_t kReassemblyMs = 1000;  ///< Then the fragments are dropped.
+/// ICMP errors that a worker sends; more are not sent.
+inline constexpr std::uint64_t kIcmpErrorsPerSecond = 1000;
+inline constexpr std::uint64_t kIcmpErrorsBurst = 100;
 
 inline constexpr std::size_t kFlowsMin = 1024;
 inline constexpr std::size_t kFlowsDefault = 262144;

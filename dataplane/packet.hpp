@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <span>
 
 #include <rte_mbuf.h>
@@ -59,6 +60,27 @@ inline void clear_offload(rte_mbuf* m) noexcept {
 [[nodiscard]] inline std::uint32_t length(const rte_mbuf* m) noexcept {
     return m->pkt_len;
 }
+/// The port a packet came in by, to which an ICMP error about it goes.
+[[nodiscard]] inline std::uint16_t ingress(const rte_mbuf* m) noexcept {
+    return m->port;
+}
+inline void set_ingress(rte_mbuf* m, std::uint16_t port) noexcept {
+    m->port = port;
+}
+
+/// The group policy id (VXLAN-GBP) that a packet came in with. It stands in the flow-director mark,
+/// which no driver here sets; bit 16 says that there is one.
+inline constexpr std::uint32_t kGroupPolicyPresent = 1U << 16U;
+[[nodiscard]] inline std::optional<std::uint16_t> group_policy(const rte_mbuf* m) noexcept {
+    const std::uint32_t mark = m->hash.fdir.hi;
+    return (mark & kGroupPolicyPresent) != 0
+               ? std::optional(static_cast<std::uint16_t>(mark & 0xffffU))
+               : std::nullopt;
+}
+inline void set_group_policy(rte_mbuf* m, std::optional<std::uint16_t> id) noexcept {
+    m->hash.fdir.hi = id ? kGroupPolicyPresent | *id : 0;
+}
+
 /// The contiguous first bytes.
 [[nodiscard]] inline std::span<std::byte> head(rte_mbuf* m) noexcept {
     return {rte_pktmbuf_mtod(m, std::byte*), m->data_len};

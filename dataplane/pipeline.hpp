@@ -14,6 +14,10 @@ namespace culvert::dataplane {
 /// flush().
 void process_burst(Context& context, std::uint16_t port, std::span<rte_mbuf* const> burst) noexcept;
 
+/// Goes on with packets that another worker received and handed over for their inner flow
+/// (spread.hpp). Takes every packet.
+void process_spread(Context& context, std::span<rte_mbuf* const> burst) noexcept;
+
 /// Applies what the slow path decided.
 void apply_decision(Context& context, const Decision& decision) noexcept;
 

@@ -6,15 +6,22 @@
 // worker can still hold it.
 #pragma once
 
+#include <atomic>
 #include <bitset>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <unordered_set>
 #include <vector>
 
+#include "dataplane/l3_view.hpp"
 #include "dataplane/limits.hpp"
+#include "dataplane/oversize.hpp"
+#include "dataplane/peer_table.hpp"
 #include "dataplane/port.hpp"
 #include "tunnels/address.hpp"
+#include "tunnels/ecn.hpp"
+#include "tunnels/geneve_options.hpp"
 #include "tunnels/outer.hpp"
 
 namespace culvert::dataplane {
@@ -47,6 +54,8 @@ struct PortView {
     std::uint16_t tunnel = kPortNone;  ///< Index into Snapshot::tunnels.
     bool up = false;
     bool carries_offloads = false;
+    bool spread = false;  ///< A tunnel whose outer headers do not tell inner flows apart (GRE).
+    bool is_l3 = false;   ///< A tunnel of bare IP packets: frames are routed to it, not bridged.
     VlanView vlan;
 
     [[nodiscard]] bool is_tunnel() const noexcept { return tunnel != kPortNone; }
@@ -57,7 +66,38 @@ struct BridgeView {
     bool terminates_tunnels = false;  ///< It has a local port: tunnel packets to its MAC are ours.
     bool split_horizon = false;
     std::uint16_t local_vlan = kVlanNone;
+    std::uint16_t local_port = kPortNone;
     std::vector<std::uint16_t> members;  ///< Port indices.
+    std::shared_ptr<const L3View> l3;    ///< Null: no tunnel of the bridge carries bare IP packets.
+};
+
+/// What a tunnel's receive side judges by, once the peer is found.
+struct TunnelReceive {
+    tunnels::Payload payload = tunnels::Payload::ethernet;
+    bool admits_group_policy = false;         ///< VXLAN-GBP.
+    std::optional<std::uint16_t> only_group;  ///< Frames with another policy id are dropped.
+    bool udp6_zero_checksum = false;          ///< A zero UDP checksum over IPv6 is accepted.
+    bool drop_late = false;                   ///< By sequence number.
+    std::vector<tunnels::GeneveOptionType> known_options;
+};
+
+/// What transmit makes of each packet of a tunnel, beside the template.
+struct TunnelTransmit {
+    tunnels::Payload payload = tunnels::Payload::ethernet;
+    bool inherit_tos = false;
+    bool inherit_ttl = false;
+    tunnels::EcnMode ecn = tunnels::EcnMode::normal;
+    Oversize oversize = Oversize::ptb;
+};
+
+/// Sequence numbers of a tunnel (RFC 2890), shared by workers and outliving snapshots.
+struct TunnelSequence {
+    std::atomic<std::uint32_t> next_sent{0};
+    std::atomic<std::uint64_t> last_received{kNothing};
+    static constexpr std::uint64_t kNothing = ~std::uint64_t{0};
+
+    /// Notes a received number; false when it is not above the last one (RFC 1982 arithmetic).
+    [[nodiscard]] bool advance(std::uint32_t received) noexcept;
 };
 
 struct TunnelView {
@@ -70,47 +110,14 @@ struct TunnelView {
     std::uint16_t out_bridge = 0;
     std::uint16_t out_vlan = kVlanNone;
     std::uint32_t underlay_mtu = 0;
-};
+    TunnelTransmit transmit;
+    TunnelReceive receive;
+    std::shared_ptr<TunnelSequence> sequence;
 
-/// What identifies the tunnel of a received packet.
-struct PeerKey {
-    IpAddress local{};  ///< Unset: any.
-    IpAddress remote{};
-    std::uint32_t key = 0;
-    std::uint16_t udp_port = 0;
-    std::uint8_t protocol = 0;  ///< Index in tunnels::Protocols.
-    std::uint8_t reserved = 0;
-    bool operator==(const PeerKey&) const = default;
-};
-static_assert(sizeof(PeerKey) == 40);
-
-[[nodiscard]] std::uint32_t hash(const PeerKey& key) noexcept;
-
-/// Exact table of tunnel peers; open addressing, at most half full.
-class PeerTable {
-public:
-    PeerTable() = default;
-    struct Peer {
-        PeerKey key;
-        std::uint16_t port = kPortNone;
-    };
-    explicit PeerTable(const std::vector<Peer>& peers);
-
-    /// The tunnel's port: one with this local address, else one for any. kPortNone when there is
-    /// none.
-    [[nodiscard]] std::uint16_t find(const PeerKey& key) const noexcept;
-    /// Whether any tunnel of the protocol has this remote address (to tell "unknown key" from
-    /// "unknown peer").
-    [[nodiscard]] bool knows(std::uint8_t protocol, const IpAddress& remote) const noexcept;
-
-private:
-    [[nodiscard]] std::uint16_t find_exact(const PeerKey& key) const noexcept;
-
-    std::vector<Peer> slots_;
-    std::size_t mask_ = 0;
-    bool any_local_ = false;
-    bool specific_local_ = false;
-    std::vector<std::unordered_set<IpAddress>> remotes_;
+    /// Bytes of headers in front of what the tunnel carries, counted from the outer IP header.
+    [[nodiscard]] std::uint32_t overhead() const noexcept {
+        return std::uint32_t{header.length} - header.ip_offset;
+    }
 };
 
 /// A tunnel type that at least one tunnel uses.

@@ -20,14 +20,7 @@ void flood(
     Context& context, std::uint16_t in_port, rte_mbuf* packet, bool tagged, std::uint16_t vlan
 ) noexcept;
 
-/// Sends a frame that is as it must leave the tunnel's bridge (after output()'s VLAN step) through
-/// tunnel port `port`.
-void encap(Context& context, std::uint16_t port, rte_mbuf* packet) noexcept;
-
 /// Sends a frame as it is out of the device of `port`.
 void transmit(Context& context, std::uint16_t port, rte_mbuf* packet) noexcept;
-
-/// Hands everything queued to the devices.
-void flush(Context& context) noexcept;
 
 }  // namespace culvert::dataplane

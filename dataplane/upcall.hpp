@@ -14,21 +14,27 @@
 #include "dataplane/flow_cache.hpp"
 #include "dataplane/flow_key.hpp"
 #include "dataplane/limits.hpp"
+#include "tunnels/address.hpp"
 
 namespace culvert::dataplane {
 
 /// From a worker to the slow path.
 struct Upcall {
     enum class Kind : std::uint8_t {
-        miss,     ///< Decide for `key`. `packet` is lent: the worker holds it until the answer.
-        resolve,  ///< The underlay next hop of tunnel port `port` is not resolved. `packet` is
-                  ///< given.
+        miss,      ///< Decide for `key`. `packet` is lent: the worker holds it until the answer.
+        resolve,   ///< The underlay next hop of tunnel port `port` is not resolved. `packet` is
+                   ///< given.
+        host,      ///< `address` is no known neighbour of the bridge of L3 tunnel port `port`.
+                   ///< `packet`, a bare IP packet, is given.
+        path_mtu,  ///< The path to the tunnel endpoint `address` carries `mtu` bytes. No packet.
     };
     Kind kind = Kind::miss;
     std::uint16_t slot = 0;  ///< miss: returned with the decision.
     std::uint16_t port = kPortNone;
     rte_mbuf* packet = nullptr;
     FlowKey key{};
+    tunnels::IpAddress address{};
+    std::uint32_t mtu = 0;  ///< L3 bytes.
 };
 
 /// From the slow path to a worker.
@@ -36,6 +42,7 @@ struct Decision {
     enum class Kind : std::uint8_t {
         decide,    ///< Release the packets held in `slot` by `action`.
         encap,     ///< Send `packet` through tunnel port `port`, which is now resolved.
+        deliver,   ///< Give `packet`, which came by L3 tunnel port `port`, to its host.
         transmit,  ///< Send `packet`, made by the control thread, out of port `port`.
     };
     Kind kind = Kind::decide;

@@ -34,6 +34,7 @@ public:
             loop->join();
         }
         loops_.clear();
+        shared_.spread.clear();
         for (const Kept& kept : kept_) {
             rte_pktmbuf_free(kept.decision.packet);
         }
@@ -54,9 +55,18 @@ public:
         if (shared_.qsbr == nullptr || rte_rcu_qsbr_init(shared_.qsbr, kWorkersMax) != 0) {
             return tl::unexpected(std::string("workers: no memory for grace periods"));
         }
+        if (shared_.options.spread && shared_.options.count > 1) {
+            shared_.spread.resize(shared_.options.count);
+            for (auto& queue : shared_.spread) {
+                queue = std::make_unique<SpreadQueue>();
+            }
+        }
         for (unsigned i = 0; i < shared_.options.count; ++i) {
             loops_.push_back(std::make_unique<WorkerLoop>(shared_, i));
-            if (auto started = loops_.back()->start(); !started) {
+            shared_.loops.push_back(loops_.back().get());
+        }
+        for (const auto& loop : loops_) {
+            if (auto started = loop->start(); !started) {
                 return started;
             }
         }

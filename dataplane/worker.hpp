@@ -22,6 +22,8 @@ struct WorkerOptions {
     std::vector<unsigned>
         cpus;  ///< Worker i runs on cpus[i] only; empty: wherever the kernel likes.
     bool idle_sleep = true;
+    bool spread =
+        true;  ///< Share out the inner flows of tunnels that cannot be told apart outside.
     std::uint32_t idle_sleep_us = 200;  ///< Longest sleep while some port has to be polled.
 };
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cerrno>
 #include <cstring>
 
@@ -17,8 +18,8 @@
 #include <unistd.h>
 
 #include "dataplane/clock.hpp"
+#include "dataplane/egress.hpp"
 #include "dataplane/pipeline.hpp"
-#include "dataplane/tx.hpp"
 
 namespace culvert::dataplane {
 
@@ -58,17 +59,27 @@ WorkerLoop::WorkerLoop(WorkerShared& shared, unsigned index)
     context_->counters = counters_.get();
     context_->upcalls = &upcalls;
     // Workers of one tunnel start apart, so that their identifications do not meet for a long time.
-    context_->next_ip_id = static_cast<std::uint16_t>(index * (65536U / kWorkersMax));
+    constexpr std::uint32_t kShare = 65536U / kWorkersMax;
+    context_->next_ip_id = static_cast<std::uint16_t>(index * kShare);
+    // Of IPv6 all bits count, of IPv4 the lower 16.
+    context_->next_fragment_id = index * (kShare << 16U | kShare);
     context_->tx.resize(kPortsMax);
     context_->tx_ports.reserve(kPortsMax);
     context_->targets.reserve(kPortsMax);
+    for (const auto& queue : shared.spread) {
+        context_->spread.push_back(queue.get());
+    }
+    context_->spread_out.resize(shared.spread.size());
+    context_->reassembler =
+        Reassembler::create(rte_get_tsc_hz(), SOCKET_ID_ANY, shared.pools.packets);
 }
 
 WorkerLoop::~WorkerLoop() {
     join();
     Upcall upcall;
     while (upcalls.pop(upcall)) {
-        if (upcall.kind == Upcall::Kind::resolve) {
+        // The packet of a miss is only lent.
+        if (upcall.kind != Upcall::Kind::miss) {
             rte_pktmbuf_free(upcall.packet);
         }
     }
@@ -141,14 +152,20 @@ void WorkerLoop::run() noexcept {
         std::size_t work = 0;
         if (adopt()) {
             work = take_decisions();
+            work += take_spread();
             work += poll_ports();
             flush(*context_);
+            wake_spread();
             signal_upcalls();
         }
         const std::uint64_t now = rte_rdtsc();
         (work != 0 ? loop.busy_cycles : loop.idle_cycles).add(now - before);
         before = now;
-        context_->now_s = coarse_clock_s(now);
+        const std::uint32_t now_s = coarse_clock_s(now);
+        if (now_s != context_->now_s) {
+            context_->now_s = now_s;
+            expire_fragments(now);
+        }
         if (work != 0) {
             idle_rounds_ = 0;
         } else {
@@ -158,6 +175,17 @@ void WorkerLoop::run() noexcept {
     rte_rcu_qsbr_thread_offline(shared_.qsbr, context_->worker);
     rte_rcu_qsbr_thread_unregister(shared_.qsbr, context_->worker);
     rte_thread_unregister();
+}
+
+void WorkerLoop::expire_fragments(std::uint64_t now_cycles) noexcept {
+    if (!context_->reassembler) {
+        return;
+    }
+    const std::uint32_t expired = context_->reassembler->expire(now_cycles);
+    if (expired != 0) {
+        // Of which port they came is not known any more.
+        counters_->drop(DropReason::outer_fragment, kPortNone, expired);
+    }
 }
 
 bool WorkerLoop::adopt() noexcept {
@@ -217,6 +245,26 @@ std::size_t WorkerLoop::poll_queue(const Polled& queue) noexcept {
     return received;
 }
 
+std::size_t WorkerLoop::take_spread() noexcept {
+    if (shared_.spread.empty()) {
+        return 0;
+    }
+    std::array<rte_mbuf*, kBurstMax> burst;
+    const std::size_t taken = shared_.spread[context_->worker]->pop(burst);
+    if (taken != 0) {
+        process_spread(*context_, std::span(burst).first(taken));
+    }
+    return taken;
+}
+
+void WorkerLoop::wake_spread() noexcept {
+    while (context_->spread_wake != 0) {
+        const int worker = std::countr_zero(context_->spread_wake);
+        context_->spread_wake &= context_->spread_wake - 1;
+        shared_.loops[static_cast<std::size_t>(worker)]->wake();
+    }
+}
+
 std::size_t WorkerLoop::poll_ports() noexcept {
     std::size_t received = 0;
     for (const Polled& queue : polled_) {
@@ -261,9 +309,10 @@ void WorkerLoop::idle() noexcept {
     }
     static_cast<void>(sleeping_.exchange(true, std::memory_order_acq_rel));
     const Snapshot* newest = shared_.snapshot.load(std::memory_order_acquire);
-    const bool nothing_new = (newest == nullptr ? 0 : newest->version) == version_ &&
-                             decisions.read_available() == 0 &&
-                             !shared_.stop.load(std::memory_order_relaxed);
+    const bool nothing_new =
+        (newest == nullptr ? 0 : newest->version) == version_ && decisions.read_available() == 0 &&
+        (shared_.spread.empty() || shared_.spread[context_->worker]->empty()) &&
+        !shared_.stop.load(std::memory_order_relaxed);
     if (nothing_new) {
         counters_->loop.sleeps.add(1);
         rte_rcu_qsbr_thread_offline(shared_.qsbr, context_->worker);

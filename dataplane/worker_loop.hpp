@@ -19,6 +19,8 @@
 
 namespace culvert::dataplane {
 
+class WorkerLoop;
+
 /// What all workers and the control thread share.
 struct WorkerShared {
     WorkerOptions options;
@@ -29,6 +31,8 @@ struct WorkerShared {
     alignas(64) std::atomic<bool> upcall_signalled{false};
     alignas(64) std::atomic<bool> stop{false};
     rte_rcu_qsbr* qsbr = nullptr;
+    std::vector<std::unique_ptr<SpreadQueue>> spread;  ///< By worker; empty: nothing is spread.
+    std::vector<WorkerLoop*> loops;                    ///< By worker; set before any starts.
 };
 
 class WorkerLoop {
@@ -58,9 +62,12 @@ private:
 
     void run() noexcept;
     bool adopt() noexcept;
+    void expire_fragments(std::uint64_t now_cycles) noexcept;
     void watch_ports();
     std::size_t take_decisions() noexcept;
     std::size_t poll_ports() noexcept;
+    std::size_t take_spread() noexcept;
+    void wake_spread() noexcept;
     std::size_t poll_queue(const Polled& queue) noexcept;
     void signal_upcalls() noexcept;
     void idle() noexcept;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <compare>
 #include <cstdint>
 #include <cstring>
@@ -16,6 +17,12 @@
 namespace culvert::tunnels {
 
 struct MacAddress {
+    /// The octets as they lie in memory, read as integers: what equality is compared by.
+    struct [[gnu::packed]] Words {
+        std::uint32_t first = 0;
+        std::uint16_t last = 0;
+    };
+
     std::array<std::uint8_t, 6> bytes{};
 
     /// Accepts six hexadecimal octets separated by ':' ("02:00:00:00:00:01").
@@ -31,13 +38,23 @@ struct MacAddress {
         }
         return value;
     }
+    [[nodiscard]] constexpr Words words() const noexcept { return std::bit_cast<Words>(bytes); }
     // clang-tidy 14 takes the defaulted comparison for a null pointer.
     constexpr auto operator<=>(const MacAddress&) const = default;  // NOLINT(modernize-use-nullptr)
+    /// Two integers instead of octet by octet, which is what the default comes to.
+    constexpr bool operator==(const MacAddress& other) const noexcept {
+        const Words a = words();
+        const Words b = other.words();
+        return ((a.first ^ b.first) | static_cast<std::uint32_t>(a.last ^ b.last)) == 0;
+    }
 };
 
 static_assert(sizeof(MacAddress) == 6);
 
 struct IpAddress {
+    /// The octets as they lie in memory, read as integers: what equality is compared by.
+    using Words = std::array<std::uint64_t, 2>;
+
     std::array<std::uint8_t, 16> bytes{};
 
     /// Accepts dotted IPv4 or RFC 4291 IPv6 text, without prefix length or zone.
@@ -57,13 +74,11 @@ struct IpAddress {
         return address;
     }
     [[nodiscard]] std::string to_string() const;
+    [[nodiscard]] constexpr Words words() const noexcept { return std::bit_cast<Words>(bytes); }
     [[nodiscard]] constexpr bool is_v4() const noexcept {
-        for (std::size_t i = 0; i < 10; ++i) {
-            if (bytes[i] != 0) {
-                return false;
-            }
-        }
-        return bytes[10] == 0xff && bytes[11] == 0xff;
+        constexpr std::uint64_t kMapped = 0xffff0000;  // Octets 8 to 11, in memory order.
+        const Words words_of_it = words();
+        return (words_of_it[0] | ((words_of_it[1] & 0xffffffffU) ^ kMapped)) == 0;
     }
     /// True for :: (and so for "not set"); 0.0.0.0 is not unspecified in this sense.
     [[nodiscard]] constexpr bool is_unset() const noexcept { return *this == IpAddress{}; }
@@ -74,6 +89,12 @@ struct IpAddress {
     [[nodiscard]] const std::uint8_t* v4() const noexcept { return &bytes[12]; }
     // clang-tidy 14 takes the defaulted comparison for a null pointer.
     constexpr auto operator<=>(const IpAddress&) const = default;  // NOLINT(modernize-use-nullptr)
+    /// Two integers instead of octet by octet, which is what the default comes to.
+    constexpr bool operator==(const IpAddress& other) const noexcept {
+        const Words a = words();
+        const Words b = other.words();
+        return ((a[0] ^ b[0]) | (a[1] ^ b[1])) == 0;
+    }
 };
 
 static_assert(sizeof(IpAddress) == 16);
@@ -90,8 +111,8 @@ struct std::hash<culvert::tunnels::MacAddress> {
 template <>
 struct std::hash<culvert::tunnels::IpAddress> {
     std::size_t operator()(const culvert::tunnels::IpAddress& ip) const noexcept {
-        return std::hash<std::string_view>{}(
-            {reinterpret_cast<const char*>(ip.bytes.data()), ip.bytes.size()}
-        );
+        const auto words = std::bit_cast<std::array<std::uint64_t, 2>>(ip.bytes);
+        const std::uint64_t mixed = (words[0] ^ (words[1] * 0x9e3779b97f4a7c15ULL));
+        return mixed ^ (mixed >> 32U);
     }
 };

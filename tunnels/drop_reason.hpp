@@ -23,20 +23,38 @@ namespace culvert::tunnels {
     /* Outer headers of a packet for a local tunnel endpoint. */ \
     X(outer_malformed,        "The outer IP or UDP header is cut off or its lengths contradict the packet.") \
     X(outer_checksum,         "The outer IPv4 header checksum is wrong.") \
-    X(outer_fragment,         "The outer packet is an IP fragment.") \
+    X(outer_fragment,         "The outer packet is an IP fragment that could not be used: too many, too late, overlapping or cut off.") \
     X(udp_checksum,           "The outer UDP checksum is wrong.") \
     X(udp6_zero_checksum,     "The outer UDP checksum over IPv6 is zero (RFC 8200 section 8.1).") \
     X(gre_malformed,          "The GRE header is cut off.") \
     X(gre_version,            "The GRE version is not 0 (RFC 2784 section 2.3.1).") \
     X(gre_routing,            "The GRE routing-present flag is set (RFC 2784 section 2.3).") \
     X(gre_reserved_bits,      "A reserved bit of the GRE header is set (RFC 2784 section 2.3).") \
-    X(gre_protocol,           "The GRE protocol type is not 0x6558 (transparent Ethernet bridging).") \
+    X(gre_protocol,           "The GRE protocol type is not 0x6558 (transparent Ethernet bridging), 0x0800 or 0x86dd (IP).") \
     X(gre_checksum,           "The GRE checksum is wrong (RFC 2784 section 2.4).") \
+    X(gre_sequence,           "The GRE sequence number is late or repeated, and the tunnel has late = \"drop\" (RFC 2890 section 2.2).") \
     X(vxlan_malformed,        "The VXLAN header is cut off.") \
-    X(vxlan_flags,            "The VXLAN I flag is clear or an unknown flag is set (RFC 7348 section 5).") \
+    X(vxlan_flags,            "The VXLAN I flag is clear or a flag is set that the tunnel does not know (RFC 7348 section 5).") \
+    X(vxlan_group_policy,     "The VXLAN group policy id is not the one that the tunnel admits.") \
+    X(vxlan_gpe_malformed,    "The VXLAN-GPE header is cut off.") \
+    X(vxlan_gpe_flags,        "The VXLAN-GPE version is not 0, or the I or P flag is clear, or a reserved flag is set.") \
+    X(vxlan_gpe_oam,          "The VXLAN-GPE O flag marks a packet for the endpoint itself, which must not be forwarded.") \
+    X(vxlan_gpe_protocol,     "The VXLAN-GPE next protocol is not Ethernet, IPv4 or IPv6.") \
+    X(geneve_malformed,       "The Geneve header or one of its options is cut off, or the option lengths contradict it.") \
+    X(geneve_version,         "The Geneve version is not 0 (RFC 8926 section 3.4).") \
+    X(geneve_oam,             "The Geneve O bit marks a packet for the endpoint itself, which must not be forwarded (RFC 8926 section 3.4).") \
+    X(geneve_protocol,        "The Geneve protocol type is not 0x6558 (Ethernet).") \
+    X(geneve_critical_option, "A critical Geneve option is not one that the tunnel knows (RFC 8926 section 3.5).") \
+    X(lisp_malformed,         "The LISP header is cut off.") \
+    X(lisp_flags,             "The LISP flags contradict each other (RFC 9300 section 5.3).") \
     X(tunnel_unknown_peer,    "No tunnel of this type has this remote address.") \
-    X(tunnel_unknown_key,     "The remote address is known, but not with this key or VNI.") \
-    X(inner_malformed,        "The decapsulated frame is shorter than an Ethernet header.") \
+    X(tunnel_unknown_key,     "The remote address is known, but not with this key or VNI, or not with this kind of payload.") \
+    X(inner_malformed,        "The decapsulated frame is shorter than an Ethernet header, or the packet than its IP header.") \
+    X(ecn_illegal,            "The outer packet is marked Congestion Experienced and the inner one is Not-ECT (RFC 6040 section 4.2).") \
+    X(l3_not_ip,              "The tunnel carries IP packets only, and this is none.") \
+    X(l3_no_mapping,          "No EID prefix of the bridge covers the destination, or none of its RLOCs is usable.") \
+    X(l3_no_host,             "The destination of a packet from an L3 tunnel is no neighbour of the bridge's local port.") \
+    X(ttl_exceeded,           "The time to live of a routed packet ran out.") \
     /* Forwarding decision. */ \
     X(no_destination,         "Nothing to flood to: no other port of the bridge carries the VLAN.") \
     X(hairpin,                "The destination is behind the ingress port.") \
@@ -48,6 +66,9 @@ namespace culvert::tunnels {
     X(port_down,              "The egress port is down.") \
     X(port_mtu_exceeded,      "The frame is larger than the MTU of the egress port.") \
     X(tunnel_mtu_exceeded,    "The encapsulated packet is larger than the MTU of the underlay.") \
+    X(too_big_reported,       "The packet does not fit the tunnel; its sender was told (ICMP fragmentation needed or packet too big).") \
+    X(tunnel_no_remote,       "The tunnel takes its remote address from the flow (remote_ip = \"flow\"), and the flow gave none.") \
+    X(spread_queue_full,      "The queue to the worker that handles the inner flow was full.") \
     X(tunnel_no_route,        "No route leads to the remote address through the local port of a bridge.") \
     X(neighbour_queue_full,   "Too many packets waited for the underlay next hop's MAC address.") \
     X(neighbour_timeout,      "The underlay next hop did not answer ARP or neighbour discovery in time.") \

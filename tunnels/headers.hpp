@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The wire layout of every header that tunnels/ reads or writes: Ethernet and 802.1Q, IPv4
-// (RFC 791), IPv6 (RFC 8200), UDP (RFC 768), GRE (RFC 2784, RFC 2890), VXLAN (RFC 7348). These are
-// layouts only: lengths, versions and flags are judged where a header is parsed. All structs have
-// alignment 1 and no padding. Any thread may call everything here.
+// The wire layout of every header around a tunnel header that tunnels/ reads or writes: Ethernet
+// and 802.1Q, IPv4 (RFC 791), IPv6 (RFC 8200), UDP (RFC 768); those of tunnels are in
+// tunnel_headers.hpp. These are layouts only: lengths, versions and flags are judged where a header
+// is parsed. All structs have alignment 1 and no padding. Any thread may call everything here.
 #pragma once
 
 #include <array>
@@ -139,36 +139,5 @@ struct UdpHeader {
     Be16 checksum;
 };
 static_assert(WireHeader<UdpHeader> && sizeof(UdpHeader) == 8);
-
-//  0                   1                   2                   3
-//  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
-// +-+-+-+-+-----------------+-----+-------------------------------+
-// |C|R|K|S|    reserved     | ver |         protocol type         |
-// +-+-+-+-+-----------------+-----+-------------------------------+
-// |      checksum (if C)          |       reserved1 (if C)        |
-// +-------------------------------+-------------------------------+
-// |                          key (if K)                           |
-// +---------------------------------------------------------------+
-// |                    sequence number (if S)                     |
-// +---------------------------------------------------------------+
-struct GreHeader {  // The first row; the others are optional.
-    Be16 flags_version;
-    Be16 protocol;
-};
-static_assert(WireHeader<GreHeader> && sizeof(GreHeader) == 4);
-
-//  0                   1                   2                   3
-//  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
-// +-+-+-+-+-+-+-+-+-----------------------------------------------+
-// |R|R|R|R|I|R|R|R|                  reserved                     |
-// +-+-+-+-+-+-+-+-+-------------------------------+---------------+
-// |            VXLAN network identifier           |   reserved    |
-// +-----------------------------------------------+---------------+
-struct VxlanHeader {
-    std::uint8_t flags = 0;
-    std::array<std::uint8_t, 3> reserved{};
-    Be32 vni_reserved;  ///< The VNI in the upper 24 bits.
-};
-static_assert(WireHeader<VxlanHeader> && sizeof(VxlanHeader) == 8);
 
 }  // namespace culvert::tunnels

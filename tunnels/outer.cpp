@@ -15,8 +15,6 @@
 #include <cstring>
 #include <span>
 
-#include <nmmintrin.h>
-
 #include "tunnels/address.hpp"
 #include "tunnels/checksum.hpp"
 #include "tunnels/drop_reason.hpp"
@@ -193,9 +191,7 @@ namespace {
 Ipv4Header ipv4_header(const OuterConfig& config) noexcept {
     Ipv4Header ip;
     ip.version_ihl = 0x45;
-    ip.tos = config.tos;
     ip.flags_fragment = Be16(config.df ? kIpv4DontFragment : std::uint16_t{0});
-    ip.ttl = config.ttl;
     ip.protocol = config.ip_protocol;
     std::memcpy(ip.source.data(), config.local.v4(), ip.source.size());
     std::memcpy(ip.destination.data(), config.remote.v4(), ip.destination.size());
@@ -204,9 +200,8 @@ Ipv4Header ipv4_header(const OuterConfig& config) noexcept {
 
 Ipv6Header ipv6_header(const OuterConfig& config) noexcept {
     Ipv6Header ip;
-    ip.version_class_label = Be32(0x60000000U | std::uint32_t{config.tos} << 20U);
+    ip.version_class_label = Be32(0x60000000U);
     ip.next_header = config.ip_protocol;
-    ip.hop_limit = config.ttl;
     ip.source = config.local.bytes;
     ip.destination = config.remote.bytes;
     return ip;
@@ -232,6 +227,12 @@ void append(EncapTemplate& header, const H& value) noexcept {
 EncapTemplate build_outer(const LinkHeader& link, const OuterConfig& config) noexcept {
     EncapTemplate header;
     header.is_v4 = config.remote.is_v4();
+    header.tos = config.tos;
+    header.ttl = config.ttl;
+    header.udp_source_min = config.udp_source_min;
+    // Precondition: min <= max. All 65536 ports would not fit; nobody has them to spare.
+    header.udp_source_count =
+        static_cast<std::uint16_t>(config.udp_source_max - config.udp_source_min + 1U);
     const Be16 ip_type(header.is_v4 ? kEtherTypeIpv4 : kEtherTypeIpv6);
     const bool tagged = link.vlan != 0;
     append(
@@ -252,9 +253,9 @@ EncapTemplate build_outer(const LinkHeader& link, const OuterConfig& config) noe
     }
     if (config.ip_protocol == kIpProtocolUdp) {
         header.udp_offset = header.length;
-        // RFC 8200 section 8.1 demands a checksum over IPv6; the exception of RFC 6935 would make
-        // the packet depend on what the receiver allows.
-        header.udp_checksum = config.udp_checksum || !header.is_v4;
+        // RFC 8200 section 8.1 demands a checksum over IPv6; with the exception of RFC 6935 the
+        // packet depends on what the receiver allows.
+        header.udp_checksum = config.udp_checksum || (!header.is_v4 && !config.udp6_zero_checksum);
         append(header, UdpHeader{{}, Be16(config.udp_destination), {}, {}});
     }
     return header;
@@ -265,117 +266,42 @@ std::span<std::byte> append_tunnel_header(EncapTemplate& header, std::size_t byt
 }
 
 void patch_outer(
-    const EncapTemplate& header,
-    std::span<std::byte> out,
-    std::size_t frame_bytes,
-    std::uint32_t entropy,
-    std::uint16_t ip_id
+    const EncapTemplate& header, std::span<std::byte> out, const OuterPatch& patch
 ) noexcept {
-    const std::size_t ip_bytes = frame_bytes - header.ip_offset;
+    const std::size_t ip_bytes = patch.frame_bytes - header.ip_offset;
     std::byte* ip = out.data() + header.ip_offset;
     if (header.is_v4) {
         const Be16 length(static_cast<std::uint16_t>(ip_bytes));
-        const Be16 id(ip_id);
-        // Three 16-bit words: two foldings leave no carry.
-        std::uint32_t sum =
-            std::uint32_t{header.ip_checksum_base} + length.memory_order() + id.memory_order();
+        const Be16 id(patch.ip_id);
+        // In the sum TOS and TTL are half a word each, at the second and the first octet.
+        const std::uint32_t octets = (std::uint32_t{patch.tos} << 8U) + patch.ttl;
+        // Few 16-bit words: two foldings leave no carry.
+        std::uint32_t sum = std::uint32_t{header.ip_checksum_base} + length.memory_order() +
+                            id.memory_order() + octets;
         sum = (sum & 0xffffU) + (sum >> 16U);
         sum = (sum & 0xffffU) + (sum >> 16U);
         const auto checksum = static_cast<std::uint16_t>(~sum);
+        ip[offsetof(Ipv4Header, tos)] = std::byte{patch.tos};
+        ip[offsetof(Ipv4Header, ttl)] = std::byte{patch.ttl};
         store(ip + offsetof(Ipv4Header, total_length), length);
         store(ip + offsetof(Ipv4Header, identification), id);
         std::memcpy(ip + offsetof(Ipv4Header, checksum), &checksum, sizeof checksum);
     } else {
         const std::size_t payload_bytes = ip_bytes - sizeof(Ipv6Header);
+        store(ip, Be32(0x60000000U | std::uint32_t{patch.tos} << 20U));
         store(
             ip + offsetof(Ipv6Header, payload_length),
             Be16(static_cast<std::uint16_t>(payload_bytes))
         );
+        ip[offsetof(Ipv6Header, hop_limit)] = std::byte{patch.ttl};
     }
     if (header.udp_offset != 0) {
         std::byte* udp = out.data() + header.udp_offset;
-        const std::size_t udp_bytes = frame_bytes - header.udp_offset;
-        store(udp + offsetof(UdpHeader, source), Be16(entropy_port(entropy)));
+        const std::size_t udp_bytes = patch.frame_bytes - header.udp_offset;
+        store(udp + offsetof(UdpHeader, source), Be16(entropy_port(header, patch.entropy)));
         store(udp + offsetof(UdpHeader, length), Be16(static_cast<std::uint16_t>(udp_bytes)));
         store(udp + offsetof(UdpHeader, checksum), Be16{});
     }
-}
-
-namespace {
-
-constexpr std::uint8_t kIpProtocolTcp = 6;
-constexpr std::uint8_t kIpProtocolSctp = 132;
-constexpr std::size_t kPortsBytes = 4;  // Source and destination port, in the same place for all.
-
-constexpr bool has_ports(std::uint8_t protocol) noexcept {
-    return protocol == kIpProtocolTcp || protocol == kIpProtocolUdp || protocol == kIpProtocolSctp;
-}
-
-std::uint64_t crc_add(std::uint64_t crc, const std::byte* eight_bytes) noexcept {
-    return _mm_crc32_u64(crc, load<Be64>(eight_bytes).memory_order());
-}
-
-/// Adds the protocol, and the ports at `l4_offset` when the protocol has them and they are there.
-std::uint32_t crc_transport(
-    std::uint64_t crc,
-    std::span<const std::byte> ip,
-    std::size_t l4_offset,
-    std::uint8_t protocol,
-    bool use_ports
-) noexcept {
-    std::uint64_t word = protocol;
-    if (use_ports && has_ports(protocol) && ip.size() >= l4_offset + kPortsBytes) {
-        word |= std::uint64_t{load<Be32>(ip.data() + l4_offset).memory_order()} << 8U;
-    }
-    return static_cast<std::uint32_t>(_mm_crc32_u64(crc, word));
-}
-
-constexpr std::uint64_t kHashSeed = 0xffffffff;
-
-}  // namespace
-
-std::uint32_t inner_flow_hash(std::span<const std::byte> frame) noexcept {
-    constexpr std::size_t kMacBytes = offsetof(EthernetHeader, ether_type);
-    if (frame.size() < sizeof(EthernetHeader)) {
-        return kHashSeed;
-    }
-    auto ether_type = load<Be16>(frame.data() + kMacBytes);
-    std::size_t ip_offset = sizeof(EthernetHeader);
-    for (int tags = 0; tags < 2; ++tags) {
-        const bool tagged =
-            ether_type == Be16(kEtherTypeVlan) || ether_type == Be16(kEtherTypeServiceVlan);
-        if (!tagged || frame.size() < ip_offset + sizeof(VlanTag)) {
-            break;
-        }
-        ip_offset += sizeof(VlanTag);
-        ether_type = load<Be16>(frame.data() + ip_offset - sizeof(Be16));
-    }
-    const std::span<const std::byte> ip = frame.subspan(ip_offset);
-
-    if (ether_type == Be16(kEtherTypeIpv4) && ip.size() >= sizeof(Ipv4Header)) {
-        const auto header = load<Ipv4Header>(ip.data());
-        const std::size_t header_bytes = (header.version_ihl & 0xfU) * std::size_t{4};
-        // Too short a header length would point the ports at the length and identification fields,
-        // which differ from packet to packet.
-        const bool use_ports = (header.flags_fragment.host() & kIpv4FragmentMask) == 0 &&
-                               header_bytes >= sizeof(Ipv4Header);
-        const std::uint64_t crc = crc_add(kHashSeed, ip.data() + offsetof(Ipv4Header, source));
-        return crc_transport(crc, ip, header_bytes, header.protocol, use_ports);
-    }
-    if (ether_type == Be16(kEtherTypeIpv6) && ip.size() >= sizeof(Ipv6Header)) {
-        const std::byte* addresses = ip.data() + offsetof(Ipv6Header, source);
-        // Two chains of two, since each step waits for the one before it.
-        const std::uint64_t source = crc_add(crc_add(kHashSeed, addresses), addresses + 8);
-        const std::uint64_t destination = crc_add(crc_add(0, addresses + 16), addresses + 24);
-        const std::uint64_t crc = _mm_crc32_u64(source, destination);
-        const auto next_header =
-            std::to_integer<std::uint8_t>(ip[offsetof(Ipv6Header, next_header)]);
-        return crc_transport(crc, ip, sizeof(Ipv6Header), next_header, true);
-    }
-    const std::uint64_t crc = crc_add(kHashSeed, frame.data());
-    return _mm_crc32_u32(
-        static_cast<std::uint32_t>(crc), load<Be32>(frame.data() + 8).memory_order()
-    );
 }
 
 }  // namespace culvert::tunnels

@@ -63,8 +63,11 @@ struct OuterConfig {
     std::uint8_t ttl = 64;
     bool df = true;  ///< IPv4 only.
     std::uint8_t ip_protocol = kIpProtocolUdp;
-    std::uint16_t udp_destination = 0;  ///< Host order; used when ip_protocol is UDP.
-    bool udp_checksum = false;          ///< Always on over IPv6.
+    std::uint16_t udp_destination = 0;     ///< Host order; used when ip_protocol is UDP.
+    bool udp_checksum = false;             ///< Always on over IPv6, unless udp6_zero_checksum.
+    bool udp6_zero_checksum = false;       ///< RFC 6935: none over IPv6 either.
+    std::uint16_t udp_source_min = 32768;  ///< The range that flows spread over, ends included.
+    std::uint16_t udp_source_max = 61000;
 };
 
 /// All headers of a tunnel, prebuilt once; patched per packet.
@@ -74,8 +77,20 @@ struct alignas(64) EncapTemplate {
     std::uint8_t ip_offset = 0;
     std::uint8_t udp_offset = 0;  ///< 0 when the tunnel is not carried in UDP.
     bool is_v4 = false;
-    bool udp_checksum = false;  ///< The caller completes the UDP checksum after patch_outer().
-    /// Folded sum of the IPv4 header with length and identification 0 (not complemented).
+    bool udp_checksum = false;       ///< The caller completes the UDP checksum after patch_outer().
+    std::uint8_t tunnel_offset = 0;  ///< Of the tunnel header.
+    std::uint8_t protocol = 0;       ///< Index in Protocols.
+    bool patched = false;            ///< patch_tunnel() has something to do.
+    bool sequenced = false;          ///< It wants a sequence number.
+    bool nvgre_key = false;          ///< Its key field is a VSID and a flow id (RFC 7637).
+    /// From tunnel_offset to the checksum over tunnel header and payload, which the caller
+    /// completes; 0: there is none.
+    std::uint8_t checksum_offset = 0;
+    std::uint8_t tos = 0;
+    std::uint8_t ttl = 0;
+    std::uint16_t udp_source_min = 0;
+    std::uint16_t udp_source_count = 0;
+    /// Folded sum of the IPv4 header with TOS, TTL, length and identification 0 (not complemented).
     std::uint16_t ip_checksum_base = 0;
 };
 
@@ -87,27 +102,31 @@ struct alignas(64) EncapTemplate {
 [[nodiscard]] std::span<std::byte>
 append_tunnel_header(EncapTemplate& header, std::size_t bytes) noexcept;
 
-/// Writes lengths, IPv4 checksum and the entropy source port into `out`, a copy of `header.bytes`.
-/// `frame_bytes` is the whole packet including `header.length`; precondition: the IP packet is at
-/// most 65535 bytes. The UDP checksum field is set to 0. `ip_id` goes into the IPv4 identification:
-/// a tunnel without DF needs a value that changes from packet to packet (RFC 6864 section 4.3),
-/// with DF any will do.
+/// What patch_outer() writes into the headers of one packet.
+struct OuterPatch {
+    std::size_t frame_bytes = 0;  ///< The whole packet including the template's length.
+    std::uint32_t entropy = 0;    ///< Hash of the inner flow; chooses the UDP source port.
+    /// The IPv4 identification. A tunnel without DF needs a value that changes from packet to
+    /// packet (RFC 6864 section 4.3); with DF any will do.
+    std::uint16_t ip_id = 0;
+    std::uint8_t tos = 0;  ///< TOS or traffic class, ECN included.
+    std::uint8_t ttl = 64;
+};
+
+/// Writes what differs from packet to packet into `out`, a copy of `header.bytes`: TOS, TTL,
+/// lengths, IPv4 checksum and the entropy source port. Precondition: the IP packet is at most 65535
+/// bytes. The UDP checksum field is set to 0.
 void patch_outer(
-    const EncapTemplate& header,
-    std::span<std::byte> out,
-    std::size_t frame_bytes,
-    std::uint32_t entropy,
-    std::uint16_t ip_id = 0
+    const EncapTemplate& header, std::span<std::byte> out, const OuterPatch& patch
 ) noexcept;
 
-/// The UDP source port for a flow hash: 49152-65535 (RFC 7348 section 5, RFC 6335 section 6).
-[[nodiscard]] constexpr std::uint16_t entropy_port(std::uint32_t hash) noexcept {
-    return static_cast<std::uint16_t>(0xc000U | ((hash ^ (hash >> 16U)) & 0x3fffU));
+/// The UDP source port for a flow hash, within the template's range.
+[[nodiscard]] constexpr std::uint16_t
+entropy_port(const EncapTemplate& header, std::uint32_t hash) noexcept {
+    const std::uint32_t mixed = hash * 0x9e3779b1U;
+    return static_cast<std::uint16_t>(
+        header.udp_source_min + (std::uint64_t{mixed} * header.udp_source_count >> 32U)
+    );
 }
-
-/// Hash over the inner frame's addresses, protocol and ports (falls back to the MAC addresses for
-/// non-IP and leaves ports out for fragments), equal for all packets of a flow. `frame` may be
-/// truncated anywhere.
-[[nodiscard]] std::uint32_t inner_flow_hash(std::span<const std::byte> frame) noexcept;
 
 }  // namespace culvert::tunnels

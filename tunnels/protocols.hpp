@@ -6,6 +6,7 @@
 // pointers. Any thread may call everything here.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -15,10 +16,13 @@
 #include <string_view>
 #include <utility>
 
+#include "tunnels/geneve.hpp"
 #include "tunnels/gre.hpp"
+#include "tunnels/lisp.hpp"
 #include "tunnels/outer.hpp"
 #include "tunnels/protocol.hpp"
 #include "tunnels/vxlan.hpp"
+#include "tunnels/vxlan_gpe.hpp"
 
 namespace culvert::tunnels {
 
@@ -29,7 +33,7 @@ struct ProtocolList {
 };
 
 /// Adding a protocol: include its header above and name it here.
-using Protocols = ProtocolList<Gre, Vxlan>;
+using Protocols = ProtocolList<Gre, Vxlan, VxlanGpe, Geneve, Lisp>;
 
 inline constexpr std::size_t kProtocolCount = Protocols::kCount;
 static_assert(kProtocolCount <= std::numeric_limits<std::uint8_t>::max());
@@ -38,9 +42,11 @@ static_assert(kProtocolCount <= std::numeric_limits<std::uint8_t>::max());
 struct ProtocolDescriptor {
     std::string_view name;
     OuterMatch outer{};
+    Features features{};
     unsigned key_bits = 0;
     bool key_always_present = false;
     std::size_t header_bytes_max = 0;
+    std::size_t parse_bytes_max = 0;
 };
 
 namespace detail {
@@ -51,9 +57,11 @@ describe(ProtocolList<P...> /*list*/) noexcept {
     return {ProtocolDescriptor{
         .name = P::kName,
         .outer = P::kOuter,
+        .features = P::kFeatures,
         .key_bits = P::kKeyBits,
         .key_always_present = P::kKeyAlwaysPresent,
-        .header_bytes_max = P::kHeaderBytesMax}...};
+        .header_bytes_max = P::kHeaderBytesMax,
+        .parse_bytes_max = P::kParseBytesMax}...};
 }
 
 /// Calls `visit.template operator()<P>()` for the protocol at `index`, for none when there is no
@@ -102,14 +110,11 @@ namespace detail {
 }  // namespace detail
 static_assert(detail::protocols_are_distinct());
 
-/// The longest tunnel header of any protocol.
-inline constexpr std::size_t kTunnelHeaderBytesMax = [] {
-    std::size_t longest = 0;
-    for (const ProtocolDescriptor& protocol : kProtocols) {
-        longest = protocol.header_bytes_max > longest ? protocol.header_bytes_max : longest;
-    }
-    return longest;
-}();
+/// The longest tunnel header of any protocol: of those that are sent, and of those that are read.
+inline constexpr std::size_t kTunnelHeaderBytesMax =
+    std::ranges::max(kProtocols, {}, &ProtocolDescriptor::header_bytes_max).header_bytes_max;
+inline constexpr std::size_t kTunnelParseBytesMax =
+    std::ranges::max(kProtocols, {}, &ProtocolDescriptor::parse_bytes_max).parse_bytes_max;
 
 /// P::parse of the protocol at `index`. An index outside the list is no protocol, so no tunnel: the
 /// packet is dropped.
@@ -124,8 +129,24 @@ parse_protocol(std::uint8_t index, std::span<const std::byte> in) noexcept {
 /// Appends the tunnel header of the protocol at `index` to the outer headers in `header`.
 inline void
 append_header(std::uint8_t index, const HeaderConfig& config, EncapTemplate& header) noexcept {
+    header.protocol = index;
+    header.tunnel_offset = header.length;
     detail::visit(Protocols{}, index, [&]<class P>() noexcept {
         P::write(config, append_tunnel_header(header, P::header_bytes(config)));
+        header.patched = P::needs_patch(config);
+        header.sequenced = config.sequence && P::kFeatures.sequence;
+        header.nvgre_key = config.nvgre_key && P::kFeatures.nvgre_key;
+        header.checksum_offset = static_cast<std::uint8_t>(P::checksum_offset(config));
+    });
+}
+
+/// P::patch of the template's protocol; `out` is a copy of all of the template's bytes. What the
+/// template knows better than the caller is taken from it (PacketFacts::nvgre_key).
+inline void
+patch_tunnel(const EncapTemplate& header, std::span<std::byte> out, PacketFacts facts) noexcept {
+    facts.nvgre_key = header.nvgre_key;
+    detail::visit(Protocols{}, header.protocol, [&]<class P>() noexcept {
+        P::patch(out.subspan(header.tunnel_offset, header.length - header.tunnel_offset), facts);
     });
 }
 

@@ -12,11 +12,16 @@ namespace culvert::tunnels {
 struct Mute {
     static constexpr std::string_view kName = "mute";
     static constexpr OuterMatch kOuter{.ip_protocol = 253, .default_udp_port = 0};
+    static constexpr Features kFeatures{};
     static constexpr unsigned kKeyBits = 8;
     static constexpr bool kKeyAlwaysPresent = true;
     static constexpr std::size_t kHeaderBytesMax = 1;
+    static constexpr std::size_t kParseBytesMax = 1;
     static Parsed parse(std::span<const std::byte>) noexcept { return {}; }
     static std::size_t header_bytes(const HeaderConfig&) noexcept { return 1; }
+    static bool needs_patch(const HeaderConfig&) noexcept { return false; }
+    static void patch(std::span<std::byte>, const PacketFacts&) noexcept {}
+    static std::size_t checksum_offset(const HeaderConfig&) noexcept { return 0; }
 };
 
 constexpr std::size_t kCount = ProtocolList<Gre, Vxlan, Mute>::kCount;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Any frame into parse_outer and inner_flow_hash, judged by what must hold for each, and any outer
-// configuration through build_outer and patch_outer back into parse_outer. The first two octets of
-// the input choose how many of the frame's bytes are contiguous.
+// Any frame into parse_outer, inspect_inner and set_ecn, judged by what must hold for each, and any
+// outer configuration through build_outer and patch_outer back into parse_outer. The first two
+// octets of the input choose how many of the frame's bytes are contiguous.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -10,8 +10,9 @@
 #include <span>
 #include <vector>
 
-#include "tunnels/checksum.hpp"
+#include "tunnels/ecn.hpp"
 #include "tunnels/encap.hpp"
+#include "tunnels/inner.hpp"
 #include "tunnels/outer.hpp"
 
 namespace culvert::tunnels {
@@ -115,16 +116,40 @@ void repair_checksum(std::span<std::byte> frame) {
     require(parse_outer(frame, frame.size()).drop != DropReason::outer_checksum);
 }
 
+/// What is said of the inner packet lies within it.
+void check_inner(std::span<const std::byte> payload, Payload kind) {
+    const Inner inner = inspect_inner(payload, kind);
+    if (inner.version == 0) {
+        require(inner.tos == 0 && inner.ttl == 0 && !inner.dont_fragment);
+        return;
+    }
+    require(inner.version == 4 || inner.version == 6);
+    const std::size_t fixed_bytes = inner.version == 4 ? 20 : 40;
+    require(inner.ip_offset + fixed_bytes <= payload.size());
+    require(kind == Payload::ethernet || inner.ip_offset == 0);
+    // The rewrite of ECN is told back, and changes neither the hash nor whether the checksum holds.
+    std::vector<std::byte> marked(payload.begin(), payload.end());
+    const auto ip = std::span(marked).subspan(inner.ip_offset);
+    if (inner.version != octet(ip, 0) >> 4U) {
+        return;  // An EtherType that contradicts the version nibble: the caller refuses it.
+    }
+    const auto before = naive_sum(ip.first(fixed_bytes));
+    set_ecn(ip, kEcnCe);
+    const Inner after = inspect_inner(marked, kind);
+    require(after.hash == inner.hash && after.version == inner.version);
+    require(after.tos == (inner.tos | kEcnCe));
+    require(inner.version == 6 || naive_sum(ip.first(fixed_bytes)) % 0xffff == before % 0xffff);
+}
+
 /// The hash does not see the IPv4 fields that differ between packets of one flow.
 void check_hash(std::span<const std::byte> frame) {
-    const std::uint32_t hash = inner_flow_hash(frame);
-    require(entropy_port(hash) >= 49152);
+    const std::uint32_t hash = inspect_inner(frame, Payload::ethernet).hash;
     if (frame.size() >= 34 && word_at(frame, 12) == kEtherTypeIpv4) {
         std::vector<std::byte> later(frame.begin(), frame.end());
         for (const std::size_t at : {0U, 15U, 16U, 17U, 18U, 19U, 22U, 24U, 25U}) {
             later[at] ^= std::byte{0xff};
         }
-        require(inner_flow_hash(later) == hash);
+        require(inspect_inner(later, Payload::ethernet).hash == hash);
     }
 }
 
@@ -146,15 +171,35 @@ void check_build(std::span<const std::byte> input) {
     config.udp_destination = static_cast<std::uint16_t>(word_at(input, 35));
     const LinkHeader link{{}, {}, static_cast<std::uint16_t>(word_at(input, 37) & 0xfffU)};
     const auto index = static_cast<std::uint8_t>(octet(input, 39) % kProtocolCount);
+    if (input.size() >= 52) {
+        const auto one = static_cast<std::uint16_t>(word_at(input, 48));
+        const auto other = static_cast<std::uint16_t>(word_at(input, 50));
+        config.udp_source_min = std::min(one, other);
+        config.udp_source_max = std::max(one, other);
+        if (config.udp_source_max - config.udp_source_min == 0xffff) {
+            return;  // Outside of the contract: all ports.
+        }
+    }
     const EncapTemplate header = build_template(index, link, config, HeaderConfig{1});
     const std::size_t total = header.length + word_at(input, 40) % 65000U;
     std::vector<std::byte> out(header.bytes.begin(), header.bytes.begin() + header.length);
-    const auto entropy = static_cast<std::uint32_t>(word_at(input, 42));
-    patch_outer(header, out, total, entropy, static_cast<std::uint16_t>(word_at(input, 44)));
+    const OuterPatch patch{
+        .frame_bytes = total,
+        .entropy = word_at(input, 42) * 0x10001U,
+        .ip_id = static_cast<std::uint16_t>(word_at(input, 44)),
+        .tos = static_cast<std::uint8_t>(input[46]),
+        .ttl = static_cast<std::uint8_t>(input[47])};
+    patch_outer(header, out, patch);
     const Outer outer = parse_outer(out, total);
     require(outer.is_ip && outer.drop == DropReason::none);
     require(outer.source == config.local && outer.destination == config.remote);
-    require(outer.tos == config.tos && outer.ttl == config.ttl);
+    require(outer.tos == patch.tos && outer.ttl == patch.ttl);
+    require(header.tos == config.tos && header.ttl == config.ttl);
+    if (header.udp_offset != 0) {
+        const unsigned port = word_at(out, header.udp_offset);
+        require(port >= config.udp_source_min && port <= config.udp_source_max);
+        require(port == entropy_port(header, patch.entropy));
+    }
     require(std::size_t{outer.payload_offset} + outer.payload_bytes == total);
     require(outer.ip_protocol == kProtocols[index].outer.ip_protocol);
 }
@@ -177,6 +222,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     );
     culvert::tunnels::check_parse(head, frame.size());
     culvert::tunnels::check_hash(head);
+    culvert::tunnels::check_inner(head, culvert::tunnels::Payload::ethernet);
+    culvert::tunnels::check_inner(head, culvert::tunnels::Payload::ip);
     culvert::tunnels::repair_checksum(head);
     culvert::tunnels::check_parse(head, frame.size());
     return 0;

@@ -397,6 +397,8 @@ protected:
 TEST_F(CulvertCtlCompletion, OffersCommandsOptionsAndValues) {
     EXPECT_EQ(offered("f"), "fdb flows\n");
     EXPECT_EQ(offered("fdb \"\""), "show flush --socket --format --timeout --watch --help\n");
+    EXPECT_EQ(offered("show t"), "tunnel\n");
+    EXPECT_EQ(offered("show tunnel t"), "\n");
     EXPECT_EQ(offered("-f json flows s"), "show\n");
     EXPECT_EQ(offered("flows show --l"), "--limit\n");
     EXPECT_EQ(offered("--format \"\""), "text json\n");

@@ -36,14 +36,26 @@ public:
     }
     [[nodiscard]] std::optional<ctl::NeighbourEvent>
     neighbour(int ifindex, const tunnels::IpAddress& address) const override {
-        const auto found = neighbours.find({ifindex, address});
-        return found == neighbours.end() ? std::nullopt : std::optional(found->second);
+        const auto found = known_neighbours.find({ifindex, address});
+        return found == known_neighbours.end() ? std::nullopt : std::optional(found->second);
+    }
+    [[nodiscard]] std::vector<ctl::NeighbourEvent> neighbours(int ifindex) const override {
+        std::vector<ctl::NeighbourEvent> all;
+        for (const auto& [key, event] : known_neighbours) {
+            if (key.first == ifindex) {
+                all.push_back(event);
+            }
+        }
+        return all;
     }
     [[nodiscard]] ctl::Result<ctl::Route> route(
-        const tunnels::IpAddress& destination, const std::optional<tunnels::IpAddress>& source
+        const tunnels::IpAddress& destination,
+        const std::optional<tunnels::IpAddress>& source,
+        std::uint32_t mark
     ) override {
         asked_destination = destination;
         asked_source = source;
+        asked_mark = mark;
         return answer;
     }
     void probe_neighbour(int /*ifindex*/, const tunnels::IpAddress& /*address*/) override {}
@@ -67,9 +79,10 @@ public:
 
     ctl::Result<ctl::Route> answer = ctl::Route{};
     std::map<int, ctl::LinkEvent> links;
-    std::map<std::pair<int, tunnels::IpAddress>, ctl::NeighbourEvent> neighbours;
+    std::map<std::pair<int, tunnels::IpAddress>, ctl::NeighbourEvent> known_neighbours;
     std::optional<tunnels::IpAddress> asked_destination;
     std::optional<tunnels::IpAddress> asked_source;
+    std::uint32_t asked_mark = 0;
 
 private:
     std::map<int, std::set<tunnels::IpAddress>> no_addresses_;

@@ -241,14 +241,74 @@ TEST(Plan, ChangesEveryTunnelOptionInPlace) {
             t.ttl = 1;
             t.df = false;
             t.csum = true;
+            t.packet_type = tunnels::Payload::ip;
+            t.nvgre = true;
+            t.src_port_min = 2000;
+            t.src_port_max = 3000;
+            t.tos_inherit = true;
+            t.ttl_inherit = true;
+            t.udp6_zero_csum_rx = true;
+            t.udp6_zero_csum_tx = true;
+            t.egress_mark = 7;
+            t.ecn = tunnels::EcnMode::compatibility;
+            t.oversize = dataplane::Oversize::clamp_mss;
+            t.seq = true;
+            t.late = LatePolicy::drop;
+            t.gbp = true;
+            t.gbp_id = 8;
+            t.gbp_admit = 9;
+            t.options = {{0x102, 0x80, {0, 0, 0, 1}}, {1, 2, {}}};
             t.vlan = {VlanMode::access, 9, {}};
         }),
         ElementsAre(
-            "change tunnel t1: type \"vxlan\" -> \"gre\", remote_ip 192.0.2.2 -> fd20::2, "
-            "local_ip none -> fd20::1, in_key 100 -> 5, out_key 100 -> none, dst_port 4789 "
-            "-> 0, tos 0 -> 4, ttl 64 -> 1, df true -> false, csum false -> true, vlan trunk "
-            "-> access 9"
+            "change tunnel t1: type \"vxlan\" -> \"gre\", packet_type l2 -> l3, remote_ip "
+            "192.0.2.2 -> fd20::2, local_ip none -> fd20::1, in_key 100 -> 5, out_key 100 -> none, "
+            "nvgre false -> true, dst_port 4789 -> 0, src_port_min 32768 -> 2000, src_port_max "
+            "61000 -> 3000, tos 0 -> inherit, ttl 64 -> inherit, df true -> false, csum false -> "
+            "true, udp6_zero_csum_rx false -> true, udp6_zero_csum_tx false -> true, egress_mark 0 "
+            "-> 7, ecn normal -> compatibility, oversize none -> clamp-mss, seq false -> true, "
+            "late accept -> drop, gbp false -> true, gbp_id none -> 8, gbp_admit none -> 9, "
+            "options none -> [0x0102:0x80:00000001, 0x0001:0x02:], vlan trunk -> access 9"
         )
+    );
+}
+
+TEST(Plan, WordsStandForWhatAFlowBringsAlong) {
+    EXPECT_THAT(
+        after([](DesiredState& s) {
+            TunnelConfig& t = s.tunnels[0];
+            t.remote_ip = {};
+            t.remote_flow = true;
+            t.local_flow = true;
+            t.in_key.reset();
+            t.in_key_flow = true;
+            t.out_key.reset();
+            t.out_key_flow = true;
+        }),
+        ElementsAre("change tunnel t1: remote_ip 192.0.2.2 -> flow, local_ip none -> flow, in_key "
+                    "100 -> flow, out_key 100 -> flow")
+    );
+}
+
+TEST(Plan, ChangedEidsChangeTheirBridgeInPlace) {
+    const auto eid = [](std::uint8_t weight) {
+        EidConfig config;
+        config.prefix = tunnels::IpAddress::parse("10.2.0.0").value();
+        config.prefix_bits = 16;
+        config.rlocs = {{"t1", 2, weight}, {"t2", 1, 1}};
+        return config;
+    };
+    DesiredState from = sample();
+    from.bridges[0].eids = {eid(3)};
+    DesiredState to = from;
+    to.bridges[0].eids[0].origin = {"f", 99};
+    EXPECT_TRUE(lines(from, to).empty()) << "where it was written does not matter";
+    to.bridges[0].eids = {eid(4)};
+    EXPECT_THAT(
+        lines(from, to),
+        ElementsAre("change bridge br0: eid [10.2.0.0/16 by [t1 priority 2 weight 3, t2 priority 1 "
+                    "weight 1]] -> [10.2.0.0/16 by [t1 priority 2 weight 4, t2 priority 1 weight "
+                    "1]]")
     );
 }
 
@@ -354,6 +414,8 @@ TEST(Plan, KeysThatNeedARestartAreRefusedByName) {
         {[](DesiredState& s) { s.workers.cpus = {1}; }, "[workers] cpus (from [] to [1])"},
         {[](DesiredState& s) { s.workers.idle_sleep = false; },
          "[workers] idle (from \"sleep\" to \"poll\")"},
+        {[](DesiredState& s) { s.workers.spread = false; },
+         "[workers] spread (from true to false)"},
         {[](DesiredState& s) { s.workers.idle_sleep_us = 1; },
          "[workers] idle_sleep_us (from 200 to 1)"},
         {[](DesiredState& s) { s.flow_cache.max_flows = 1024; },
@@ -417,6 +479,19 @@ TEST(Describe, NamesWhatAnItemIs) {
         describe(AddTunnel{keyless}),
         "add tunnel t1: gre from 192.0.2.1 to 192.0.2.2 in_key none out_key 5 on bridge br0"
     );
+    TunnelConfig special = tunnel("t1", "br0", 5);
+    special.remote_ip = {};
+    special.remote_flow = true;
+    special.in_key.reset();
+    special.in_key_flow = true;
+    special.out_key.reset();
+    special.out_key_flow = true;
+    special.ttl_inherit = true;
+    special.seq = true;
+    EXPECT_EQ(
+        describe(AddTunnel{special}),
+        "add tunnel t1: vxlan to flow key flow on bridge br0, ttl inherit"
+    ) << "vxlan has no seq";
     BridgeConfig with_local = bridge("br0");
     with_local.local.emplace();
     with_local.local->mac.emplace();

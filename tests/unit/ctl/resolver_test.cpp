@@ -32,7 +32,7 @@ protected:
         locals_[kLocalIfindex] = {.bridge = 3, .mac = local_mac_, .mtu = 1600, .vlan = 20};
     }
     void set_neighbour(std::optional<MacAddress> mac, std::uint16_t state) {
-        underlay_.neighbours[{kLocalIfindex, gateway_}] = {
+        underlay_.known_neighbours[{kLocalIfindex, gateway_}] = {
             .ifindex = kLocalIfindex, .address = gateway_, .mac = mac, .state = state};
     }
     Resolution resolve_now() { return resolve(tunnel_, locals_, underlay_); }
@@ -114,7 +114,7 @@ TEST_F(Resolver, WaitsForANeighbourThatTheKernelDoesNotKnowOrCannotReach) {
 }
 
 TEST_F(Resolver, ANeighbourOnAnotherInterfaceIsNotTheNextHop) {
-    underlay_.neighbours[{kLocalIfindex + 1, gateway_}] = {
+    underlay_.known_neighbours[{kLocalIfindex + 1, gateway_}] = {
         .ifindex = kLocalIfindex + 1,
         .address = gateway_,
         .mac = gateway_mac_,
@@ -149,6 +149,24 @@ TEST_F(Resolver, TheSmallerMtuOfRouteAndDeviceCounts) {
     route_.mtu = 9000;
     underlay_.answer = route_;
     EXPECT_EQ(resolve_now().mtu, 1600U);
+}
+
+TEST_F(Resolver, TheKernelIsToldTheTunnelsMark) {
+    static_cast<void>(resolve_now());
+    EXPECT_EQ(underlay_.asked_mark, 0U);
+    tunnel_.egress_mark = 0xdeadbeef;
+    static_cast<void>(resolve_now());
+    EXPECT_EQ(underlay_.asked_mark, 0xdeadbeefU);
+}
+
+TEST_F(Resolver, ARemoteOfTheFlowHasNoRouteAndTheKernelIsNotAsked) {
+    set_neighbour(gateway_mac_, NUD_REACHABLE);
+    tunnel_.remote_ip = {};
+    tunnel_.remote_flow = true;
+    const Resolution result = resolve_now();
+    EXPECT_EQ(result.state, State::no_route);
+    EXPECT_EQ(result.trouble, "remote_ip = \"flow\": it receives only");
+    EXPECT_EQ(underlay_.asked_destination, std::nullopt);
 }
 
 }  // namespace

@@ -137,7 +137,7 @@ protected:
         static_cast<void>(slow_path_.insert_fixed(kUnder, {vlan, next_hop_mac_}, port));
     }
     [[nodiscard]] std::unique_ptr<Snapshot> build(unsigned workers = 2) const {
-        return build_snapshot(model_, slow_path_, addresses_, workers, 17);
+        return build_snapshot(model_, slow_path_, {addresses_, neighbours_}, workers, 17);
     }
     [[nodiscard]] TunnelView tunnel_view() const {
         const auto snapshot = build();
@@ -168,6 +168,7 @@ protected:
     SlowPath slow_path_{workers_, flows_};
     SwitchModel model_;
     std::map<int, std::set<IpAddress>> addresses_;
+    std::map<int, std::map<IpAddress, MacAddress>> neighbours_;
 };
 
 TEST_F(BuildSnapshot, PortsAndBridgesKeepTheirIndices) {
@@ -364,6 +365,208 @@ TEST_F(BuildSnapshot, TheModelFindsItsPortsByRole) {
     ASSERT_EQ(locals.size(), 1U);
     EXPECT_EQ(locals.at(33).mac, local_mac_);
     EXPECT_EQ(locals.at(33).mtu, 1600U);
+}
+
+TEST_F(BuildSnapshot, ThePathMtuThatWasLearntCountsWhileItIsLess) {
+    SwitchPort& port = model_.ports.at(kTunnel0);
+    EXPECT_EQ(effective_path_mtu(port), 1600U);
+    port.path_mtu = 1400;
+    EXPECT_EQ(effective_path_mtu(port), 1400U);
+    EXPECT_EQ(tunnel_view().underlay_mtu, 1400U);
+    resolution().mtu = 1300;
+    EXPECT_EQ(effective_path_mtu(port), 1300U);
+    EXPECT_EQ(tunnel_view().underlay_mtu, 1300U);
+}
+
+TEST_F(BuildSnapshot, ATunnelsOptionsAreInItsView) {
+    const TunnelView plain = tunnel_view();
+    EXPECT_EQ(plain.transmit.payload, tunnels::Payload::ethernet);
+    EXPECT_FALSE(plain.transmit.inherit_tos);
+    EXPECT_FALSE(plain.transmit.inherit_ttl);
+    EXPECT_EQ(plain.transmit.ecn, tunnels::EcnMode::normal);
+    EXPECT_EQ(plain.transmit.oversize, dataplane::Oversize::ptb);
+    EXPECT_FALSE(plain.receive.admits_group_policy);
+    EXPECT_EQ(plain.receive.only_group, std::nullopt);
+    EXPECT_FALSE(plain.receive.udp6_zero_checksum);
+    EXPECT_FALSE(plain.receive.drop_late);
+    EXPECT_THAT(plain.receive.known_options, IsEmpty());
+
+    SwitchPort& port = model_.ports.at(kTunnel0);
+    port.sequence = std::make_shared<dataplane::TunnelSequence>();
+    TunnelConfig& config = port.tunnel;
+    config.tos_inherit = true;
+    config.ttl_inherit = true;
+    config.ecn = tunnels::EcnMode::compatibility;
+    config.oversize = dataplane::Oversize::clamp_mss;
+    config.gbp = true;
+    config.gbp_id = 0x1234;
+    config.gbp_admit = 77;
+    config.udp6_zero_csum_rx = true;
+    config.late = LatePolicy::drop;
+    for (const bool resolved : {true, false}) {
+        resolution().state =
+            resolved ? Resolution::State::resolved : Resolution::State::no_neighbour;
+        const TunnelView view = tunnel_view();
+        EXPECT_TRUE(view.transmit.inherit_tos);
+        EXPECT_TRUE(view.transmit.inherit_ttl);
+        EXPECT_EQ(view.transmit.ecn, tunnels::EcnMode::compatibility);
+        EXPECT_EQ(view.transmit.oversize, dataplane::Oversize::clamp_mss);
+        EXPECT_TRUE(view.receive.admits_group_policy);
+        EXPECT_EQ(view.receive.only_group, 77);
+        EXPECT_TRUE(view.receive.udp6_zero_checksum);
+        EXPECT_TRUE(view.receive.drop_late);
+        EXPECT_EQ(view.sequence, port.sequence) << "numbers outlive snapshots";
+    }
+}
+
+TEST_F(BuildSnapshot, WhatATunnelSendsIsInItsTemplate) {
+    TunnelConfig& config = model_.ports.at(kTunnel0).tunnel;
+    config.tos = 0x48;
+    config.ttl = 9;
+    config.src_port_min = 50000;
+    config.src_port_max = 50003;
+    config.gbp = true;
+    TunnelView view = tunnel_view();
+    EXPECT_EQ(view.header.tos, 0x48);
+    EXPECT_EQ(view.header.ttl, 9);
+    EXPECT_EQ(view.header.udp_source_min, 50000);
+    EXPECT_EQ(view.header.udp_source_count, 4);
+    EXPECT_FALSE(view.header.udp_checksum);
+    EXPECT_EQ(be16(view, 20), 0x4000) << "DF";
+    EXPECT_THAT(octets(view, 42, 4), ElementsAre(0x08, 0, 0, 0)) << "no group unless said";
+    EXPECT_TRUE(view.header.patched) << "a packet may bring one";
+    config.gbp_id = 0x1234;
+    config.csum = true;
+    config.out_key_flow = true;
+    view = tunnel_view();
+    EXPECT_TRUE(view.header.udp_checksum);
+    EXPECT_THAT(octets(view, 42, 7), ElementsAre(0x88, 0, 0x12, 0x34, 0, 0, 0));
+}
+
+TEST_F(BuildSnapshot, DfIsClearWhereTheOuterPacketMayBeCut) {
+    TunnelConfig& config = model_.ports.at(kTunnel0).tunnel;
+    config.df = false;
+    EXPECT_EQ(be16(tunnel_view(), 20), 0);
+    EXPECT_EQ(tunnel_view().transmit.oversize, dataplane::Oversize::fragment_outer);
+    config.df = true;
+    config.oversize = dataplane::Oversize::fragment_outer;
+    EXPECT_EQ(be16(tunnel_view(), 20), 0);
+    config.df = false;
+    config.oversize = dataplane::Oversize::drop;
+    EXPECT_EQ(be16(tunnel_view(), 20), 0);
+    EXPECT_EQ(tunnel_view().transmit.oversize, dataplane::Oversize::drop);
+}
+
+TEST_F(BuildSnapshot, GreAndGeneveOptionsAreInTheTemplate) {
+    TunnelConfig& config = model_.ports.at(kTunnel0).tunnel;
+    config.type = "gre";
+    config.dst_port = 0;
+    config.csum = true;
+    config.seq = true;
+    config.nvgre = true;
+    TunnelView view = tunnel_view();
+    EXPECT_EQ(be16(view, 34), 0xb000) << "checksum, key, sequence number";
+    EXPECT_TRUE(view.header.sequenced);
+    EXPECT_TRUE(view.header.nvgre_key);
+    EXPECT_EQ(view.header.checksum_offset, 4);
+    config = {};
+    config.type = "geneve";
+    config.remote_ip = remote_;
+    config.dst_port = 6081;
+    config.options = {
+        {.option_class = 0x0102, .type = 0x81, .data = {1, 2, 3, 4}},
+        {.option_class = 0x0103, .type = 2, .data = {}}};
+    view = tunnel_view();
+    EXPECT_THAT(octets(view, 50, 12), ElementsAre(1, 2, 0x81, 1, 1, 2, 3, 4, 1, 3, 2, 0));
+    EXPECT_THAT(
+        view.receive.known_options,
+        ElementsAre(tunnels::GeneveOptionType{0x0102, 0x81}, tunnels::GeneveOptionType{0x0103, 2})
+    );
+}
+
+TEST_F(BuildSnapshot, ZeroUdpChecksumsOverIpv6AreSentWhereAsked) {
+    TunnelConfig& config = model_.ports.at(kTunnel0).tunnel;
+    config.remote_ip = *IpAddress::parse("2001:db8::9");
+    resolution().source = *IpAddress::parse("2001:db8::1");
+    EXPECT_TRUE(tunnel_view().header.udp_checksum);
+    config.udp6_zero_csum_tx = true;
+    EXPECT_FALSE(tunnel_view().header.udp_checksum);
+}
+
+TEST_F(BuildSnapshot, WordsOfTheFlowMatchAnythingAndComeLast) {
+    const std::uint8_t vxlan = *tunnels::find_protocol("vxlan");
+    constexpr std::uint16_t kOpen = 10;
+    SwitchPort& open = insert(kOpen, kOver, PortRole::tunnel);
+    open.tunnel.type = "vxlan";
+    open.tunnel.dst_port = 4789;
+    open.tunnel.remote_flow = true;
+    open.tunnel.local_flow = true;
+    open.tunnel.in_key_flow = true;
+    const auto snapshot = build();
+    const auto find = [&](const IpAddress& from, std::uint32_t key) {
+        return snapshot->peers.find(
+            {.local = local_ip_, .remote = from, .key = key, .udp_port = 4789, .protocol = vxlan}
+        );
+    };
+    EXPECT_EQ(find(remote_, 100), kTunnel0);
+    EXPECT_EQ(find(remote_, 101), kOpen);
+    EXPECT_EQ(find(local_ip_, 100), kOpen);
+    const TunnelView& view = snapshot->tunnels.at(snapshot->ports.at(kOpen).tunnel);
+    EXPECT_FALSE(view.resolved);
+    EXPECT_EQ(view.unresolved, DropReason::tunnel_no_remote);
+}
+
+TEST_F(BuildSnapshot, ABridgeWithL3TunnelsHasItsRoutes) {
+    SwitchPort& gateway = add_device(8, kOver, PortRole::local);
+    gateway.ifindex = 44;
+    gateway.mac = local_mac_;
+    gateway.vlan = {.mode = VlanMode::access, .tag = 20, .trunks = {}};
+    SwitchPort& tunnel = model_.ports.at(kTunnel0);
+    tunnel.tunnel.type = "gre";
+    tunnel.tunnel.dst_port = 0;
+    tunnel.tunnel.packet_type = tunnels::Payload::ip;
+    tunnel.vlan = {.mode = VlanMode::access, .tag = 30, .trunks = {}};
+    const auto ip = [](const char* text) { return *IpAddress::parse(text); };
+    addresses_[44] = {
+        ip("10.0.0.254"), ip("fe80::1"), ip("fd10::fe"), ip("10.0.1.254"), ip("fd10::ff")};
+    addresses_[33] = {local_ip_};
+    neighbours_[44] = {{ip("10.0.0.1"), next_hop_mac_}};
+    neighbours_[33] = {{ip("198.51.100.7"), next_hop_mac_}};
+    SwitchBridge& bridge = model_.bridges.at("over");
+    bridge.config.eids = {
+        {.prefix = ip("10.9.0.0"),
+         .prefix_bits = 16,
+         .rlocs =
+             {{.tunnel = tunnel.name, .priority = 3, .weight = 9},
+              {.tunnel = "p7", .priority = 1, .weight = 1},
+              {.tunnel = "gone", .priority = 1, .weight = 1}},
+         .origin = {}}};
+    EXPECT_EQ(build()->bridges.at(kOver).l3, nullptr) << "it does not route";
+    bridge.routes = true;
+    const auto snapshot = build();
+    EXPECT_EQ(snapshot->bridges.at(kUnder).l3, nullptr);
+    const auto l3 = snapshot->bridges.at(kOver).l3;
+    ASSERT_NE(l3, nullptr);
+    const auto* entry = l3->eids.find(ip("10.9.1.1"));
+    ASSERT_NE(entry, nullptr);
+    ASSERT_EQ(entry->rlocs.size(), 1U) << "a device is no RLOC";
+    EXPECT_EQ(entry->rlocs[0].port, kTunnel0);
+    EXPECT_EQ(entry->rlocs[0].priority, 3);
+    EXPECT_EQ(entry->rlocs[0].weight, 9);
+    EXPECT_EQ(l3->hosts.size(), 1U);
+    ASSERT_NE(l3->hosts.find(ip("10.0.0.1")), nullptr);
+    EXPECT_EQ(*l3->hosts.find(ip("10.0.0.1")), next_hop_mac_);
+    EXPECT_EQ(l3->gateway.size(), 5U);
+    EXPECT_EQ(l3->gateway_v4, ip("10.0.0.254"));
+    EXPECT_EQ(l3->gateway_v6, ip("fd10::fe")) << "one that is known beyond the link";
+    EXPECT_TRUE(snapshot->ports.at(kTunnel0).is_l3);
+    EXPECT_FALSE(snapshot->ports.at(kVif).is_l3);
+    EXPECT_EQ(snapshot->ports.at(kTunnel0).vlan.untagged_vlan, 20) << "that of the gateway";
+    EXPECT_EQ(snapshot->bridges.at(kOver).local_port, 8);
+    addresses_[44] = {ip("fe80::1")};
+    EXPECT_EQ(build()->bridges.at(kOver).l3->gateway_v6, ip("fe80::1"));
+    gateway.device = nullptr;
+    EXPECT_EQ(build()->bridges.at(kOver).l3, nullptr);
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The sentence for each mistake in a single item of the configuration file. What two items must not
-// say about each other is in validate_test.cpp.
+// The sentence for each mistake in a single item of the configuration file; tunnels are in
+// toml_tunnel_test.cpp. What two items must not say about each other is in validate_test.cpp.
 #include "ctl/toml_source.hpp"
 
 #include <algorithm>
@@ -22,17 +22,6 @@ namespace {
 using testing::HasSubstr;
 using testing::StartsWith;
 
-struct Refusal {
-    std::string text;
-    std::string error;
-};
-
-void expect_refusals(const std::vector<Refusal>& refusals) {
-    for (const Refusal& refusal : refusals) {
-        EXPECT_EQ(error_of(refusal.text), refusal.error) << "for:\n" << refusal.text;
-    }
-}
-
 TEST(TomlSource, SyntaxErrorNamesLineAndColumn) {
     EXPECT_EQ(
         error_of("[daemon]\nsocket \"x\"\n"),
@@ -52,6 +41,23 @@ TEST(TomlSource, HeaderWithoutAKeyIsASyntaxError) {
     EXPECT_THAT(error_of("[[\n"), StartsWith("f:1:3: error while parsing "));
 }
 
+TEST(TomlSource, IntegerThatNoKeyCanHaveIsShownWithItsKey) {
+    const std::string rule = " holds an integer that is out of range; valid: -9223372036854775808 "
+                             "to 9223372036854775807 at most";
+    EXPECT_EQ(
+        error_of("[dpdk]\n  mbufs = 9223372036854775808 \r\n"),
+        "f:2:30: \"mbufs = 9223372036854775808\"" + rule
+    );
+    EXPECT_EQ(
+        error_of("mtu = 0x10000000000000000"), "f:1:26: \"mtu = 0x10000000000000000\"" + rule
+    );
+    const std::string digits(100, '9');
+    EXPECT_EQ(
+        error_of("\n\n\nmtu = -" + digits + "\n"),
+        "f:4:108: \"mtu = -" + digits.substr(0, 73) + "...\"" + rule
+    );
+}
+
 TEST(TomlSource, LettersOutsideOfAsciiAreASyntaxErrorOutsideOfStrings) {
     for (const std::string letter : {"\xc2\xa7", "\xc3\xa9", "\xe3\x80\x81", "\xef\xbb\xbe"}) {
         EXPECT_THAT(error_of("a = 1" + letter + "\n"), StartsWith("f:1:6: error while parsing "));
@@ -67,14 +73,16 @@ TEST(TomlSource, UnknownKeyNamesTheNearestAndAllValidKeys) {
     expect_refusals({
         {"[workers]\ncpu = [1]\n",
          "f:2: [workers]: unknown key \"cpu\" (did you mean \"cpus\"?); valid: count, cpus, idle, "
-         "idle_sleep_us"},
+         "idle_sleep_us, spread"},
         {kBridge + "[bridge.local]\nzzzzzz = 1\n",
          "f:4: [bridge.local] of \"br0\": unknown key \"zzzzzz\"; valid: addresses, mac, mtu, up, "
          "vlan_mode, tag, trunks"},
         {kTunnel + "Remote-IP = \"1.2.3.4\"\n",
          "f:8: [[tunnel]] \"t1\": unknown key \"Remote-IP\" (did you mean \"remote_ip\"?); valid: "
-         "name, bridge, type, remote_ip, local_ip, key, in_key, out_key, dst_port, tos, ttl, df, "
-         "csum, vlan_mode, tag, trunks"},
+         "name, bridge, type, packet_type, remote_ip, local_ip, key, in_key, out_key, nvgre, "
+         "dst_port, src_port_min, src_port_max, tos, ttl, df, csum, udp6_zero_csum_rx, "
+         "udp6_zero_csum_tx, egress_mark, ecn, oversize, seq, late, gbp, gbp_id, gbp_admit, "
+         "options, vlan_mode, tag, trunks"},
     });
 }
 
@@ -151,14 +159,19 @@ TEST(TomlSource, RangesHoldAtBothEnds) {
         {"[flow_cache]\n", "idle_timeout_s", "[flow_cache]", 1, 3600},
         {kBridge, "mac_ageing_s", "[[bridge]] \"br0\"", 10, 1000000},
         {kBridge, "mac_table_size", "[[bridge]] \"br0\"", 16, 1000000},
-        {local, "mtu", "[bridge.local] of \"br0\"", 68, 65535},
+        {local, "mtu", "[bridge.local] of \"br0\"", 68, 65521},
         {local, "tag", "[bridge.local] of \"br0\"", 1, 4094},
         {kPort, "mtu", "[[port]] \"p1\"", 68, 65535},
+        {kPort + "kind = \"tap\"\n", "mtu", "[[port]] \"p1\"", 68, 65521},
         {kPort, "tag", "[[port]] \"p1\"", 1, 4094},
         {kDpdkPort, "rx_queues", "[[port]] \"p1\"", 1, 32},
         {kTunnel, "tag", "[[tunnel]] \"t1\"", 1, 4094},
-        {kTunnel, "ttl", "[[tunnel]] \"t1\"", 1, 255},
         {kTunnel, "dst_port", "[[tunnel]] \"t1\"", 1, 65535},
+        {kTunnel + "src_port_max = 65535\n", "src_port_min", "[[tunnel]] \"t1\"", 1024, 65535},
+        {kTunnel + "src_port_min = 1024\n", "src_port_max", "[[tunnel]] \"t1\"", 1024, 65535},
+        {kTunnel, "egress_mark", "[[tunnel]] \"t1\"", 0, 4294967295},
+        {kTunnel + "gbp = true\n", "gbp_id", "[[tunnel]] \"t1\"", 0, 65535},
+        {kTunnel + "gbp = true\n", "gbp_admit", "[[tunnel]] \"t1\"", 0, 65535},
     };
     for (const Bound& bound : bounds) {
         const auto with = [&](const std::string& value) {
@@ -399,73 +412,57 @@ TEST(TomlSource, TunnelsNeedTheirKeys) {
     expect_refusals({
         {head, "f:3: [[tunnel]] \"t1\": bridge is missing; valid: the name of a [[bridge]]"},
         {head + "bridge = \"br0\"\n",
-         "f:3: [[tunnel]] \"t1\": type is missing; valid: \"gre\", \"vxlan\""},
+         "f:3: [[tunnel]] \"t1\": type is missing; valid: " + type_words()},
         {head + "bridge = \"br0\"\ntype = \"stt\"\n",
-         "f:6: [[tunnel]] \"t1\": type = \"stt\" is unknown; valid: \"gre\", \"vxlan\""},
+         "f:6: [[tunnel]] \"t1\": type = \"stt\" is unknown; valid: " + type_words()},
         {head + "bridge = \"br0\"\ntype = \"gre\"\n",
          "f:3: [[tunnel]] \"t1\": remote_ip is missing; valid: the IPv4 or IPv6 address of the "
-         "peer"},
+         "peer, or \"flow\""},
     });
 }
 
-TEST(TomlSource, TunnelKeysFitTheirProtocol) {
+TEST(TomlSource, BadEidsAreRefused) {
+    const std::string eid = kBridge + "[[bridge.eid]]\n";
+    const std::string subject = ": [[bridge.eid]] of \"br0\": ";
+    const std::string rule = "; valid: an address with its prefix length, such as \"10.2.0.0/16\" "
+                             "(0-32) or \"fd20:2::/32\" (0-128), the bits behind the prefix zero";
+    const std::string rloc = "[[bridge.eid.rloc]]\n";
     expect_refusals({
-        {kTunnel + "key = 16777216\n",
-         "f:8: [[tunnel]] \"t1\": key = 16777216 is out of range for vxlan; valid: 0-16777215"},
-        {kTunnel + "in_key = -1\n",
-         "f:8: [[tunnel]] \"t1\": in_key = -1 is out of range for vxlan; valid: 0-16777215"},
-        {kGre + "out_key = 4294967296\n",
-         "f:8: [[tunnel]] \"t1\": out_key = 4294967296 is out of range for gre; valid: "
-         "0-4294967295"},
-        {kGre + "key = 1\nin_key = 1\n",
-         "f:9: [[tunnel]] \"t1\": in_key cannot stand beside key, which sets both directions; "
-         "valid: key alone, or in_key and out_key"},
-        {kGre + "dst_port = 4789\n",
-         "f:8: [[tunnel]] \"t1\": dst_port does not apply to gre, which is not carried in UDP"},
-        {kGre + "csum = true\n",
-         "f:8: [[tunnel]] \"t1\": csum applies to tunnels carried in UDP, and gre is not one of "
-         "them"},
-        {kGre + "tos = 1\n",
-         "f:8: [[tunnel]] \"t1\": tos = 1 sets the two lowest bits, which carry ECN; valid: a "
-         "multiple of 4, 0-252"},
-        {kGre + "tos = 256\n", "f:8: [[tunnel]] \"t1\": tos = 256 is out of range; valid: 0-255"},
+        {eid, "f:3" + subject + "prefix is missing" + rule},
+        {eid + "prefix = \"10.2.0.0/16\"\n",
+         "f:4" + subject +
+             "prefix = \"10.2.0.0/16\" has 0 RLOCs; valid: 1-32 times "
+             "[[bridge.eid.rloc]]"},
+        {eid + "prefix = \"10.2.0.0/16\"\n" + rloc,
+         "f:5: [[bridge.eid.rloc]] of \"10.2.0.0/16\": tunnel is missing; valid: the name of a "
+         "tunnel with packet_type = \"l3\""},
+        {eid + "prefix = \"10.2.0.0/16\"\n" + rloc + "tunnel = \"t\"\npriority = 256\n",
+         "f:7: [[bridge.eid.rloc]] of \"10.2.0.0/16\": priority = 256 is out of range; valid: "
+         "0-255"},
+        {eid + "prefix = \"10.2.0.0/16\"\n" + rloc + "tunnel = \"t\"\nweight = 101\n",
+         "f:7: [[bridge.eid.rloc]] of \"10.2.0.0/16\": weight = 101 is out of range; valid: "
+         "0-100"},
     });
-}
-
-TEST(TomlSource, TunnelAddressesAreThoseOfHosts) {
-    const std::string rule =
-        "; valid: the IPv4 or IPv6 address of one host, without prefix length or zone";
-    const std::vector<std::pair<std::string, std::string>> bad{
-        {"224.0.0.1", "is a multicast address"},
-        {"ff02::1", "is a multicast address"},
-        {"0.0.0.0", "is the unspecified address"},
-        {"::", "is the unspecified address"},
-        {"255.255.255.255", "is the broadcast address"},
-        {"peer.example", "is not an IP address"},
-        {"192.0.2.2/24", "is not an IP address"},
-        {"fe80::1%eth0", "is not an IP address"},
-    };
-    for (const auto& [address, problem] : bad) {
+    for (const std::string prefix :
+         {"10.2.0.0", "10.2.0.0/33", "10.2.0.0/", "/8", "fd20::/129", "fd20::/-1", "x/8"}) {
         EXPECT_EQ(
-            error_of(concat(
-                {kBridge,
-                 "[[tunnel]]\nname = \"t1\"\nbridge = \"br0\"\ntype = \"gre\"\n",
-                 "remote_ip = \"",
-                 address,
-                 "\"\n"}
-            )),
-            concat({"f:7: [[tunnel]] \"t1\": remote_ip = \"", address, "\" ", problem, rule})
-        );
-        EXPECT_EQ(
-            error_of(concat({kGre, "local_ip = \"", address, "\"\n"})),
-            concat({"f:8: [[tunnel]] \"t1\": local_ip = \"", address, "\" ", problem, rule})
+            error_of(concat({eid, "prefix = \"", prefix, "\"\n"})),
+            concat({"f:4", subject, "prefix = \"", prefix, "\" is not a prefix", rule})
         );
     }
-    EXPECT_EQ(
-        error_of(kGre + "local_ip = \"fd20::1\"\n"),
-        "f:8: [[tunnel]] \"t1\": local_ip = \"fd20::1\" is not of the family of remote_ip = "
-        "\"192.0.2.2\"; valid: an IPv4 address"
-    );
+    for (const std::string prefix : {"10.2.0.1/16", "0.0.0.1/0", "fd20::1/127", "10.0.0.1/31"}) {
+        EXPECT_EQ(
+            error_of(concat({eid, "prefix = \"", prefix, "\"\n"})),
+            concat(
+                {"f:4", subject, "prefix = \"", prefix, "\" has bits set behind the prefix", rule}
+            )
+        );
+    }
+    std::string many = eid + "prefix = \"::/0\"\n";
+    for (unsigned i = 0; i < 33; ++i) {
+        many += rloc + "tunnel = \"t" + std::to_string(i) + "\"\n";
+    }
+    EXPECT_THAT(error_of(many), HasSubstr("prefix = \"::/0\" has 33 RLOCs; valid: 1-32 times"));
 }
 
 TEST(TomlSource, CrossItemErrorsCarryFileAndLine) {

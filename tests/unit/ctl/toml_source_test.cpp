@@ -27,11 +27,6 @@ PortConfig port_of(const std::string& keys) {
     return state.ports.empty() ? PortConfig{} : state.ports[0];
 }
 
-TunnelConfig tunnel_of(const std::string& text) {
-    const DesiredState state = state_of(text);
-    return state.tunnels.empty() ? TunnelConfig{} : state.tunnels[0];
-}
-
 tunnels::IpAddress ip(std::string_view text) {
     return tunnels::IpAddress::parse(text).value();
 }
@@ -127,6 +122,29 @@ bridge = "br0"
     EXPECT_EQ(bridge.static_macs[1].origin.line, 15U);
 }
 
+TEST(TomlSource, ReadsEidsWithTheirRlocs) {
+    const DesiredState state = state_of(
+        kBridge + "[bridge.local]\n"
+                  "[[bridge.eid]]\nprefix = \"10.2.0.0/16\"\n"
+                  "[[bridge.eid.rloc]]\ntunnel = \"t1\"\n"
+                  "[[bridge.eid.rloc]]\ntunnel = \"t2\"\npriority = 255\nweight = 0\n"
+                  "[[bridge.eid]]\nprefix = \"::/0\"\n"
+                  "[[bridge.eid.rloc]]\ntunnel = \"t2\"\npriority = 0\nweight = 100\n"
+                  "[[tunnel]]\nname = \"t1\"\nbridge = \"br0\"\ntype = \"gre\"\n"
+                  "packet_type = \"l3\"\nremote_ip = \"192.0.2.2\"\n"
+                  "[[tunnel]]\nname = \"t2\"\nbridge = \"br0\"\ntype = \"gre\"\n"
+                  "packet_type = \"l3\"\nremote_ip = \"192.0.2.3\"\n"
+    );
+    EidConfig v4;
+    v4.prefix = ip("10.2.0.0");
+    v4.prefix_bits = 16;
+    v4.rlocs = {{"t1", 1, 1}, {"t2", 255, 0}};
+    EidConfig v6;
+    v6.rlocs = {{"t2", 0, 100}};
+    EXPECT_THAT(state.bridges.at(0).eids, ElementsAre(v4, v6));
+    EXPECT_EQ(state.bridges.at(0).eids.at(1).origin.line, 12U);
+}
+
 TEST(TomlSource, EmptyLocalSectionGivesALocalPort) {
     EXPECT_EQ(state_of(kBridge + "[bridge.local]\n").bridges[0].local, LocalPortConfig{});
     EXPECT_EQ(state_of(kBridge).bridges[0].local, std::nullopt);
@@ -170,56 +188,6 @@ TEST(TomlSource, OnlyADeviceNameHasToBeShort) {
     EXPECT_EQ(state_of(head + "interface = \"abcdefghijklmno\"\n").ports[0].name, name);
     EXPECT_EQ(state_of(head + "kind = \"dpdk\"\ndevargs = \"net_null0\"\n").ports[0].name, name);
     EXPECT_EQ(state_of("[[bridge]]\nname = \"" + name + "\"\n").bridges[0].name, name);
-}
-
-TEST(TomlSource, ReadsTunnelDefaults) {
-    const TunnelConfig tunnel = tunnel_of(kTunnel);
-    TunnelConfig expected;
-    expected.name = "t1";
-    expected.bridge = "br0";
-    expected.type = "vxlan";
-    expected.remote_ip = ip("192.0.2.2");
-    expected.dst_port = 4789;
-    EXPECT_EQ(tunnel, expected);
-    EXPECT_EQ(tunnel.ttl, 64);
-    EXPECT_TRUE(tunnel.df);
-    EXPECT_EQ(tunnel_of(kGre).dst_port, 0);
-}
-
-TEST(TomlSource, ReadsEveryTunnelKey) {
-    const TunnelConfig tunnel = tunnel_of(
-        kTunnel + "local_ip = \"192.0.2.1\"\nin_key = 16777215\nout_key = 0\ndst_port = 8472\n"
-                  "tos = 0xb8\nttl = 255\ndf = false\ncsum = true\n"
-    );
-    EXPECT_EQ(tunnel.local_ip, ip("192.0.2.1"));
-    EXPECT_EQ(tunnel.in_key, 16777215U);
-    EXPECT_EQ(tunnel.out_key, 0U);
-    EXPECT_EQ(tunnel.dst_port, 8472);
-    EXPECT_EQ(tunnel.tos, 0xb8);
-    EXPECT_EQ(tunnel.ttl, 255);
-    EXPECT_FALSE(tunnel.df);
-    EXPECT_TRUE(tunnel.csum);
-}
-
-TEST(TomlSource, KeySetsBothDirectionsAndOneDirectionLeavesTheOther) {
-    const TunnelConfig both = tunnel_of(kGre + "key = 4294967295\n");
-    EXPECT_EQ(both.in_key, 4294967295U);
-    EXPECT_EQ(both.out_key, 4294967295U);
-    const TunnelConfig in = tunnel_of(kGre + "in_key = 7\n");
-    EXPECT_EQ(in.in_key, 7U);
-    EXPECT_EQ(in.out_key, std::nullopt);
-}
-
-TEST(TomlSource, RemoteMayBeLoopbackOrIpv6) {
-    for (const std::string address : {"127.0.0.1", "::1", "2001:db8::2"}) {
-        const std::string text = concat(
-            {kBridge,
-             "[[tunnel]]\nname = \"t1\"\nbridge = \"br0\"\ntype = \"gre\"\nremote_ip = \"",
-             address,
-             "\"\n"}
-        );
-        EXPECT_EQ(tunnel_of(text).remote_ip, ip(address));
-    }
 }
 
 TEST(TomlSource, VlanKeysSayTheMode) {

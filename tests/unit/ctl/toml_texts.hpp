@@ -6,10 +6,13 @@
 #include <initializer_list>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <gtest/gtest.h>
 
+#include "ctl/sentence.hpp"
 #include "ctl/toml_source.hpp"
+#include "tunnels/protocols.hpp"
 
 namespace culvert::ctl {
 
@@ -21,6 +24,30 @@ inline const std::string kTunnel = kBridge + "[[tunnel]]\nname = \"t1\"\nbridge 
                                              "type = \"vxlan\"\nremote_ip = \"192.0.2.2\"\n";
 inline const std::string kGre = kBridge + "[[tunnel]]\nname = \"t1\"\nbridge = \"br0\"\n"
                                           "type = \"gre\"\nremote_ip = \"192.0.2.2\"\n";
+
+/// A tunnel of a type on lines 3-7.
+inline std::string tunnel_text(std::string_view type, std::string_view remote_ip = "192.0.2.2") {
+    std::string text = kBridge + "[[tunnel]]\nname = \"t1\"\nbridge = \"br0\"\ntype = \"";
+    text.append(type).append("\"\nremote_ip = \"").append(remote_ip).append("\"\n");
+    return text;
+}
+
+/// The types for which `applies` is true, as messages list them.
+template <class Applies>
+std::string types_with(Applies applies) {
+    std::vector<std::string_view> names;
+    for (const tunnels::ProtocolDescriptor& protocol : tunnels::kProtocols) {
+        if (applies(protocol)) {
+            names.push_back(protocol.name);
+        }
+    }
+    return listing(names);
+}
+
+/// The words that `type` takes.
+inline std::string type_words() {
+    return types_with([](const auto& /*any*/) { return true; }) + ", \"ip6gre\"";
+}
 
 /// The parts as one text.
 inline std::string concat(std::initializer_list<std::string_view> parts) {
@@ -43,6 +70,18 @@ inline std::string error_of(const std::string& text) {
     const Result<DesiredState> state = parse_toml(text, "f");
     EXPECT_FALSE(state.has_value()) << "accepted:\n" << text;
     return state ? std::string{} : state.error();
+}
+
+/// A text and the sentence by which it is refused.
+struct Refusal {
+    std::string text;
+    std::string error;
+};
+
+inline void expect_refusals(const std::vector<Refusal>& refusals) {
+    for (const Refusal& refusal : refusals) {
+        EXPECT_EQ(error_of(refusal.text), refusal.error) << "for:\n" << refusal.text;
+    }
 }
 
 }  // namespace culvert::ctl

@@ -185,7 +185,7 @@ TEST(Validate, TunnelsThatTakeTheSamePacketsAreRefused) {
         error_of(state),
         "f:3: [[tunnel]] \"t2\": takes the same packets as [[tunnel]] \"t1\" (f:2): vxlan from "
         "192.0.2.2 to UDP port 4789 with key 100 for any local address; valid: tunnels that differ "
-        "in type, remote_ip, local_ip, in_key or dst_port"
+        "in type, packet_type, remote_ip, local_ip, in_key or dst_port"
     );
     const auto local = tunnels::IpAddress::parse("192.0.2.1");
     state.tunnels[0].local_ip = local;
@@ -262,6 +262,165 @@ TEST(Validate, StaticMacStandsOnceInAVlan) {
         "(also f:4); valid: each address once in a VLAN"
     );
     state.bridges[0].static_macs[1].vlan = 7;
+    EXPECT_EQ(error_of(state), "");
+}
+
+/// The sentence for two GRE tunnels of which each is changed.
+template <class First, class Second>
+std::string gre_pair(First first, Second second) {
+    DesiredState state = with_bridge();
+    state.tunnels = {tunnel("t1", 2), tunnel("t2", 3)};
+    for (TunnelConfig& t : state.tunnels) {
+        t.type = "gre";
+        t.dst_port = 0;
+    }
+    first(state.tunnels[0]);
+    second(state.tunnels[1]);
+    return error_of(state);
+}
+
+TEST(Validate, FlowIsALevelOfItsOwn) {
+    const auto plain = [](TunnelConfig&) {};
+    const auto remote = [](TunnelConfig& t) {
+        t.remote_ip = {};
+        t.remote_flow = true;
+    };
+    const auto key = [](TunnelConfig& t) {
+        t.in_key.reset();
+        t.in_key_flow = true;
+    };
+    const auto local = [&](TunnelConfig& t) {
+        remote(t);
+        t.local_flow = true;
+    };
+    EXPECT_EQ(gre_pair(plain, remote), "");
+    EXPECT_EQ(gre_pair(plain, key), "");
+    EXPECT_EQ(gre_pair(remote, local), "") << "any local address and \"flow\" are two levels";
+    EXPECT_THAT(
+        gre_pair(remote, remote), HasSubstr("gre from any peer with key 100 for any local address;")
+    );
+    EXPECT_THAT(
+        gre_pair(key, key), HasSubstr("gre from 192.0.2.2 with any key for any local address;")
+    );
+    EXPECT_THAT(gre_pair(local, local), HasSubstr(" for any local address (flow); valid"));
+}
+
+TEST(Validate, FramesAndPacketsMayHaveATunnelEach) {
+    const auto plain = [](TunnelConfig&) {};
+    const auto l3 = [](TunnelConfig& t) { t.packet_type = tunnels::Payload::ip; };
+    EXPECT_EQ(gre_pair(plain, l3), "");
+    EXPECT_THAT(gre_pair(l3, l3), HasSubstr("(f:2): gre (l3) from 192.0.2.2 with key 100"));
+}
+
+TEST(Validate, AVsidIsNoKey) {
+    const auto plain = [](TunnelConfig&) {};
+    const auto nvgre = [](TunnelConfig& t) { t.nvgre = true; };
+    const auto flow = [](TunnelConfig& t) { t.in_key_flow = true; };
+    const auto nvgre_flow = [](TunnelConfig& t) { t.nvgre = t.in_key_flow = true; };
+    EXPECT_EQ(gre_pair(plain, nvgre), "");
+    EXPECT_THAT(gre_pair(nvgre, nvgre), HasSubstr("with VSID 100 for any local"));
+    EXPECT_THAT(gre_pair(flow, nvgre_flow), HasSubstr("with any key for any local"));
+}
+
+TEST(Validate, AUdpPortCarriesOneTypeAndOneKindOfHeader) {
+    DesiredState state = with_bridge();
+    state.tunnels = {tunnel("t1", 2), tunnel("t2", 3)};
+    state.tunnels[1].type = "geneve";
+    EXPECT_EQ(
+        error_of(state),
+        "f:3: [[tunnel]] \"t2\": dst_port = 4789 is that of [[tunnel]] \"t1\" (f:2) with type = "
+        "\"vxlan\"; valid: a UDP port for each type"
+    );
+    state.tunnels[1].dst_port = 6081;
+    EXPECT_EQ(error_of(state), "");
+    state.tunnels[1] = tunnel("t2", 3);
+    state.tunnels[1].in_key = 101;
+    state.tunnels[1].gbp = true;
+    EXPECT_EQ(
+        error_of(state),
+        "f:3: [[tunnel]] \"t2\": gbp = true differs from [[tunnel]] \"t1\" (f:2), which has "
+        "dst_port = 4789 too; valid: the same gbp in all tunnels of a UDP port"
+    );
+    state.tunnels[0].gbp = true;
+    EXPECT_EQ(error_of(state), "");
+    state.tunnels[0].gbp = false;
+    state.tunnels[1].dst_port = 4790;
+    EXPECT_EQ(error_of(state), "");
+}
+
+EidConfig eid(const std::string& prefix, std::uint8_t bits, std::uint32_t line) {
+    EidConfig config;
+    config.prefix = tunnels::IpAddress::parse(prefix).value();
+    config.prefix_bits = bits;
+    config.rlocs = {{"t1", 1, 1}};
+    config.origin = {"f", line};
+    return config;
+}
+
+/// A bridge with a local port, an EID by L3 tunnel t1, and L3 tunnel t2.
+DesiredState with_eid() {
+    DesiredState state;
+    state.bridges = {bridge("br0", 1, true)};
+    state.bridges[0].eids = {eid("10.2.0.0", 16, 5)};
+    state.tunnels = {tunnel("t1", 2), tunnel("t2", 3)};
+    for (TunnelConfig& t : state.tunnels) {
+        t.type = "gre";
+        t.dst_port = 0;
+        t.packet_type = tunnels::Payload::ip;
+    }
+    state.tunnels[1].in_key = 7;
+    return state;
+}
+
+TEST(Validate, RlocsAreL3TunnelsOfTheBridge) {
+    const std::string head = "f:5: [[bridge.eid]] of \"br0\": prefix = \"10.2.0.0/16\" has an RLOC "
+                             "with tunnel = ";
+    const std::string rule = ", which is no tunnel of this bridge with packet_type = \"l3\" and a "
+                             "remote_ip; valid: ";
+    EXPECT_EQ(error_of(with_eid()), "");
+    DesiredState state = with_eid();
+    state.bridges[0].eids[0].rlocs.push_back({"t9", 1, 1});
+    EXPECT_EQ(error_of(state), head + "\"t9\"" + rule + "\"t1\", \"t2\"");
+    state = with_eid();
+    state.tunnels[0].packet_type = tunnels::Payload::ethernet;
+    EXPECT_EQ(error_of(state), head + "\"t1\"" + rule + "\"t2\"");
+    state = with_eid();
+    state.tunnels[0].remote_flow = true;
+    EXPECT_EQ(error_of(state), head + "\"t1\"" + rule + "\"t2\"") << "nothing can be sent by it";
+    state = with_eid();
+    state.bridges.push_back(bridge("br1", 9));
+    state.tunnels[0].bridge = state.tunnels[1].bridge = "br1";
+    EXPECT_EQ(error_of(state), head + "\"t1\"" + rule + "one of these, of which there is none");
+    state = with_eid();
+    state.bridges[0].eids[0].rlocs.push_back({"t1", 2, 5});
+    EXPECT_EQ(error_of(state), head + "\"t1\" twice; valid: each tunnel once");
+}
+
+TEST(Validate, APrefixStandsOnceInABridge) {
+    DesiredState state = with_eid();
+    state.bridges[0].eids = {eid("10.2.0.0", 16, 5), eid("10.2.0.0", 17, 6), eid("fd20::", 16, 7)};
+    EXPECT_EQ(error_of(state), "");
+    state.bridges[0].eids.push_back(eid("10.2.0.0", 16, 8));
+    EXPECT_EQ(
+        error_of(state),
+        "f:8: [[bridge.eid]] of \"br0\": prefix = \"10.2.0.0/16\" stands twice (also f:5); valid: "
+        "each prefix once in a bridge"
+    );
+}
+
+TEST(Validate, EidsNeedALocalPort) {
+    DesiredState state = with_eid();
+    state.bridges[0].local.reset();
+    EXPECT_EQ(
+        error_of(state),
+        "f:5: [[bridge.eid]] of \"br0\": prefix = \"10.2.0.0/16\" needs a local port, which is the "
+        "gateway to it; valid: a bridge with [bridge.local]"
+    );
+}
+
+TEST(Validate, AStaticMacMayPointToAnL3Tunnel) {
+    DesiredState state = with_eid();
+    state.bridges[0].static_macs = {static_mac(1, "t1", 9)};
     EXPECT_EQ(error_of(state), "");
 }
 

@@ -10,6 +10,7 @@
 
 #include <gtest/gtest.h>
 
+#include "dataplane/egress.hpp"
 #include "dataplane/pipeline.hpp"
 #include "dataplane/tx.hpp"
 #include "tests/unit/dataplane/eal_environment.hpp"
@@ -167,7 +168,11 @@ protected:
         );
         Frame frame(header.bytes.begin(), header.bytes.begin() + header.length);
         frame.insert(frame.end(), inner.begin(), inner.end());
-        tunnels::patch_outer(header, std::span(frame).first(header.length), frame.size(), 1);
+        tunnels::patch_outer(
+            header,
+            std::span(frame).first(header.length),
+            {.frame_bytes = frame.size(), .entropy = 1, .tos = outer_tos}
+        );
         return frame;
     }
 
@@ -220,6 +225,7 @@ protected:
         return sum;
     }
 
+    std::uint8_t outer_tos = 0;  ///< Of what encapsulate() makes.
     const IpAddress local_ip = *IpAddress::parse("172.20.0.1");
     const IpAddress remote_ip = *IpAddress::parse("172.20.0.2");
     std::vector<std::shared_ptr<FakePort>> devices;

@@ -10,8 +10,6 @@
 
 #include <gtest/gtest.h>
 
-#include "dataplane/snapshot.hpp"
-
 namespace culvert::dataplane {
 
 namespace {
@@ -60,39 +58,6 @@ TEST(PendingFlows, HoldsInOrderUpToItsBound) {
         ASSERT_TRUE(flows->hold(*slot, {&packets[0], false}));
     }
     EXPECT_FALSE(flows->hold(*slot, {&packets[0], false}));
-}
-
-PeerTable::Peer peer(const char* local, const char* remote, std::uint32_t key, std::uint16_t port) {
-    return {
-        {.local = local == nullptr ? IpAddress{} : *IpAddress::parse(local),
-         .remote = *IpAddress::parse(remote),
-         .key = key,
-         .udp_port = 4789,
-         .protocol = 1},
-        port};
-}
-
-TEST(PeerTable, ASpecificLocalAddressWinsOverAny) {
-    const PeerTable table({peer(nullptr, "10.0.0.2", 5, 1), peer("10.0.0.1", "10.0.0.2", 5, 2)});
-    EXPECT_EQ(table.find(peer("10.0.0.1", "10.0.0.2", 5, 0).key), 2);
-    EXPECT_EQ(table.find(peer("10.0.0.9", "10.0.0.2", 5, 0).key), 1);
-    EXPECT_EQ(table.find(peer("10.0.0.1", "10.0.0.2", 6, 0).key), kPortNone);
-    EXPECT_TRUE(table.knows(1, *IpAddress::parse("10.0.0.2")));
-    EXPECT_FALSE(table.knows(0, *IpAddress::parse("10.0.0.2")));
-    EXPECT_FALSE(table.knows(1, *IpAddress::parse("10.0.0.3")));
-}
-
-TEST(PeerTable, FindsEachOfManyPeersAndNoOther) {
-    std::vector<PeerTable::Peer> peers;
-    for (std::uint32_t key = 0; key < 3000; ++key) {
-        peers.push_back(peer(nullptr, "fd00::2", key, static_cast<std::uint16_t>(key)));
-    }
-    const PeerTable table(peers);
-    for (std::uint32_t key = 0; key < 3000; ++key) {
-        EXPECT_EQ(table.find(peer("fd00::1", "fd00::2", key, 0).key), key);
-    }
-    EXPECT_EQ(table.find(peer("fd00::1", "fd00::2", 3000, 0).key), kPortNone);
-    EXPECT_EQ(PeerTable().find(peer("fd00::1", "fd00::2", 1, 0).key), kPortNone);
 }
 
 }  // namespace

@@ -413,7 +413,7 @@ TEST_F(PacketPath, SuperFrameOfTunnelPacketsIsDropped) {
          .header_bytes = 42}
     );
     dataplane::process_burst(*context, kUplink, std::array{packet});
-    EXPECT_EQ(dropped(DropReason::offload_malformed, kUplink), 1U);
+    EXPECT_EQ(dropped(DropReason::offload_malformed, kVxlan), 1U);
 }
 
 TEST_F(PacketPath, OuterUdpChecksumsAreVerifiedForManyContents) {

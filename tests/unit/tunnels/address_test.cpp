@@ -4,6 +4,7 @@
 #include "tunnels/address.hpp"
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -146,6 +147,37 @@ TEST(Addresses, CanBeKeysOfHashTables) {
     }
     EXPECT_EQ(ips.size(), 50U);
     EXPECT_EQ(macs.size(), 50U);
+}
+
+TEST(MacAddress, EqualityCoversEveryBit) {
+    const MacAddress mac{{1, 2, 3, 4, 5, 6}};
+    EXPECT_EQ(mac, (MacAddress{{1, 2, 3, 4, 5, 6}}));
+    for (std::size_t bit = 0; bit < 48; ++bit) {
+        MacAddress other = mac;
+        other.bytes.at(bit / 8) ^= static_cast<std::uint8_t>(1U << bit % 8);
+        EXPECT_FALSE(mac == other) << bit;
+        EXPECT_TRUE(mac != other) << bit;
+    }
+}
+
+TEST(IpAddress, EqualityCoversEveryBit) {
+    const IpAddress ip = *IpAddress::parse("fd01:203:405:607:809:a0b:c0d:e0f");
+    EXPECT_EQ(ip, *IpAddress::parse("fd01:203:405:607:809:a0b:c0d:e0f"));
+    for (std::size_t bit = 0; bit < 128; ++bit) {
+        IpAddress other = ip;
+        other.bytes.at(bit / 8) ^= static_cast<std::uint8_t>(1U << bit % 8);
+        EXPECT_FALSE(ip == other) << bit;
+        EXPECT_TRUE(ip != other) << bit;
+    }
+}
+
+TEST(IpAddress, IsV4WithTheWholeMappedPrefixWhateverFollows) {
+    for (std::size_t bit = 0; bit < 128; ++bit) {
+        IpAddress ip = *IpAddress::parse("1.2.3.4");
+        ip.bytes.at(bit / 8) ^= static_cast<std::uint8_t>(1U << bit % 8);
+        EXPECT_EQ(ip.is_v4(), bit >= 96) << bit;
+    }
+    static_assert(!IpAddress{}.is_v4() && IpAddress{}.is_unset());
 }
 
 }  // namespace

@@ -1,0 +1,482 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The stages of decapsulation, in order: 1. outer headers, 2. fragments, 3. listener and local
+// address, 4. tunnel header, 5. checksums, 6. peer, 7. what the tunnel admits, 8. strip, 9. ECN.
+// See decap.hpp.
+
+#include "dataplane/decap.hpp"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include <rte_cycles.h>
+
+#include "dataplane/encap.hpp"
+#include "dataplane/fragment.hpp"
+#include "dataplane/offload.hpp"
+#include "dataplane/route.hpp"
+#include "dataplane/tx.hpp"
+#include "tunnels/checksum.hpp"
+#include "tunnels/ecn.hpp"
+#include "tunnels/headers.hpp"
+#include "tunnels/inner.hpp"
+#include "tunnels/protocols.hpp"
+#include "tunnels/too_big.hpp"
+
+namespace culvert::dataplane {
+
+namespace {
+
+constexpr std::uint8_t kIpProtocolIcmp = 1;
+constexpr std::uint8_t kIpProtocolIcmpv6 = 58;
+constexpr std::uint8_t kIpProtocolFragment = 44;  // The fragment header of IPv6 (RFC 8200 4.5).
+constexpr std::uint32_t kEthernetBytes = sizeof(tunnels::EthernetHeader);
+
+/// Whether a packet to `address` is for this host. Packets of one peer, which come in runs, say so
+/// by the memo.
+bool is_local(const Snapshot& snapshot, const PeerMemo& memo, const IpAddress& address) noexcept {
+    return (memo.port != kPortNone && memo.key.local == address) ||
+           snapshot.local_addresses.contains(address);
+}
+
+const Listener* find_listener(const Snapshot& snapshot, const tunnels::Outer& outer) noexcept {
+    for (const Listener& listener : snapshot.listeners) {
+        if (listener.ip_protocol == outer.ip_protocol &&
+            listener.udp_port == outer.udp_destination) {
+            return &listener;
+        }
+    }
+    return nullptr;
+}
+
+/// The checksum of a packet whose sender's kernel left it unfinished is not on the wire yet:
+/// nothing to verify.
+bool checksum_verified(const rte_mbuf* packet) noexcept {
+    return packet::has_offload(packet) ||
+           (packet->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_GOOD;
+}
+
+DropReason verify_udp(const rte_mbuf* packet, const tunnels::Outer& outer) noexcept {
+    if (!outer.udp_checksum_present || checksum_verified(packet)) {
+        return DropReason::none;
+    }
+    const std::uint32_t udp_bytes = outer.payload_bytes + 8U;
+    const std::uint64_t pseudo = tunnels::pseudo_header_sum(
+        outer.source, outer.destination, tunnels::kIpProtocolUdp, udp_bytes
+    );
+    const std::uint64_t sum = packet::sum(packet, outer.payload_offset - 8U, udp_bytes);
+    return tunnels::checksum_fold(tunnels::checksum_sum(pseudo, sum)) == 0xffff
+               ? DropReason::none
+               : DropReason::udp_checksum;
+}
+
+DropReason verify_checksums(
+    const rte_mbuf* packet, const tunnels::Outer& outer, const tunnels::Parsed& parsed
+) noexcept {
+    if (outer.ip_protocol == tunnels::kIpProtocolUdp) {
+        return verify_udp(packet, outer);
+    }
+    if (parsed.verify_checksum && !checksum_verified(packet) &&
+        tunnels::checksum_fold(packet::sum(packet, outer.payload_offset, outer.payload_bytes)) !=
+            0xffff) {
+        return DropReason::gre_checksum;
+    }
+    return DropReason::none;
+}
+
+/// The tunnel port of a packet, or kPortNone and why.
+std::uint16_t find_peer(
+    const Snapshot& snapshot, const PeerKey& key, PeerMemo& memo, DropReason& reason
+) noexcept {
+    if (memo.port != kPortNone && memo.key == key) {
+        return memo.port;
+    }
+    const std::uint16_t port = snapshot.peers.find(key);
+    if (port == kPortNone) {
+        reason = snapshot.peers.knows(key.protocol, key.remote) ? DropReason::tunnel_unknown_key
+                                                                : DropReason::tunnel_unknown_peer;
+        return port;
+    }
+    memo = {key, port};
+    return port;
+}
+
+/// What the tunnel's own options say of a packet. `header` is the tunnel header.
+DropReason judge(
+    const TunnelView& tunnel,
+    const rte_mbuf* packet,
+    const tunnels::Outer& outer,
+    const tunnels::Parsed& parsed,
+    std::span<const std::byte> header
+) noexcept {
+    const TunnelReceive& rules = tunnel.receive;
+    if (outer.ip_protocol == tunnels::kIpProtocolUdp && !outer.udp_checksum_present &&
+        !outer.source.is_v4() && !rules.udp6_zero_checksum && !packet::has_offload(packet)) {
+        return DropReason::udp6_zero_checksum;
+    }
+    if (parsed.has_group_policy && !rules.admits_group_policy) {
+        return DropReason::vxlan_flags;
+    }
+    if (rules.only_group && parsed.group_policy != *rules.only_group) {
+        return DropReason::vxlan_group_policy;
+    }
+    if (parsed.has_critical_options &&
+        !tunnels::geneve_options_known(header.subspan(8), rules.known_options)) {
+        return DropReason::geneve_critical_option;
+    }
+    if (rules.drop_late && parsed.has_sequence && !tunnel.sequence->advance(parsed.sequence)) {
+        return DropReason::gre_sequence;
+    }
+    return DropReason::none;
+}
+
+/// RFC 6040 section 4.2, for the IP packet at `inner.ip_offset` of the decapsulated packet. An
+/// outer Not-ECT changes nothing, so that this runs for marked packets only.
+DropReason merge_ecn(
+    Context& context, std::uint16_t port, rte_mbuf*& packet, std::uint8_t outer_tos
+) noexcept {
+    if (!make_head_contiguous(context, packet)) {
+        return DropReason::no_buffer;
+    }
+    const tunnels::Payload payload =
+        context.snapshot->tunnels[context.snapshot->ports[port].tunnel].receive.payload;
+    const tunnels::Inner inner =
+        tunnels::inspect_inner(packet::head(std::as_const(packet)), payload);
+    if (inner.version == 0) {
+        return DropReason::none;
+    }
+    const tunnels::EcnDecap merged = tunnels::ecn_decap(inner.tos, outer_tos);
+    if (merged.anomaly != tunnels::EcnAnomaly::none) {
+        context.counters->ecn[static_cast<std::size_t>(merged.anomaly)][port].add(1);
+    }
+    if (merged.drop) {
+        return DropReason::ecn_illegal;
+    }
+    if (merged.ecn == (inner.tos & tunnels::kEcnMask)) {
+        return DropReason::none;
+    }
+    const std::uint32_t header_bytes = inner.version == 4 ? 20 : 40;
+    rte_mbuf* made =
+        packet::make_writable(packet, inner.ip_offset + header_bytes, context.pools.packets);
+    if (made == nullptr) {
+        return DropReason::no_buffer;
+    }
+    packet = made;
+    tunnels::set_ecn(packet::head(packet).subspan(inner.ip_offset), merged.ecn);
+    return DropReason::none;
+}
+
+/// Lowers the MSS that a peer behind the tunnel announces.
+void clamp_received(Context& context, const TunnelView& tunnel, rte_mbuf*& packet) noexcept {
+    if (!tunnel.resolved || tunnel.underlay_mtu <= tunnel.overhead()) {
+        return;
+    }
+    const tunnels::Payload payload = tunnel.receive.payload;
+    const tunnels::Inner inner =
+        tunnels::inspect_inner(packet::head(std::as_const(packet)), payload);
+    clamp(context, packet, inner, inner_mtu(tunnel, inner, payload));
+}
+
+/// An ICMP error of the underlay about a packet of one of our tunnels (RFC 1191, RFC 8201); the
+/// packet itself goes on to the host.
+void note_path_mtu(
+    Context& context, const tunnels::Outer& outer, std::span<const std::byte> head
+) noexcept {
+    const auto too_big = tunnels::parse_too_big(head.subspan(outer.ip_offset));
+    if (!too_big || too_big->local != outer.destination) {
+        return;
+    }
+    const Snapshot& snapshot = *context.snapshot;
+    for (const Listener& listener : snapshot.listeners) {
+        if (listener.ip_protocol != too_big->ip_protocol ||
+            listener.udp_port != too_big->udp_destination ||
+            !snapshot.peers.knows(listener.protocol, too_big->remote)) {
+            continue;
+        }
+        Upcall upcall;
+        upcall.kind = Upcall::Kind::path_mtu;
+        upcall.address = too_big->remote;
+        upcall.mtu = too_big->mtu;
+        static_cast<void>(context.ask(upcall));  // A lost one comes again with the next packet.
+        return;
+    }
+}
+
+/// Whether a tunnel could be behind a fragment of this protocol.
+bool listens_to(const Snapshot& snapshot, std::uint8_t ip_protocol) noexcept {
+    return std::any_of(
+        snapshot.listeners.begin(),
+        snapshot.listeners.end(),
+        [&](const Listener& listener) { return listener.ip_protocol == ip_protocol; }
+    );
+}
+
+/// A whole packet that no tunnel wants goes to the host as it came: in fragments.
+void refragment(Context& context, Arrival& arrival, std::uint16_t ip_offset) noexcept {
+    const std::uint16_t in_port = arrival.key.in_port;
+    const BridgeView& bridge = context.snapshot->bridges[context.snapshot->ports[in_port].bridge];
+    const std::uint32_t limit = context.snapshot->ports[bridge.local_port].mtu;
+    const std::uint32_t mtu = limit == 0 ? kOuterPacketBytesMax : limit;  // 0: unlimited.
+    const std::uint16_t vlan = arrival.key.vlan;
+    const bool tagged = arrival.tagged;
+    rte_mbuf* packet = arrival.packet;
+    arrival.packet = nullptr;
+    FragmentList pieces;
+    const FragmentRequest request{
+        .ip_offset = ip_offset,
+        .mtu = static_cast<std::uint16_t>(std::min(mtu, 65535U)),
+        .identification = context.next_fragment_id++,
+        .ignore_df = true};
+    if (!fragment_packet(packet, request, context.pools.packets, context.pools.shares, pieces)) {
+        context.drop(packet, DropReason::no_buffer, in_port);
+        return;
+    }
+    for (rte_mbuf* piece : pieces.span()) {
+        output(context, bridge.local_port, piece, tagged, vlan);
+    }
+}
+
+/// Keeps a fragment, or goes on with the packet that it completes.
+Decap reassemble(
+    Context& context,
+    PeerMemo& memo,
+    Arrival& arrival,
+    DropReason& reason,
+    const tunnels::Outer& outer
+) noexcept {
+    const auto head = packet::head(std::as_const(arrival.packet));
+    const auto protocol = fragmented_protocol(head, outer.ip_offset);
+    if (!protocol || !listens_to(*context.snapshot, *protocol) || !context.reassembler) {
+        return Decap::not_ours;
+    }
+    if (packet::has_offload(arrival.packet)) {
+        reason = DropReason::outer_fragment;
+        return Decap::dropped;
+    }
+    const auto outcome = context.reassembler->add(arrival.packet, outer.ip_offset, rte_rdtsc());
+    arrival.packet = outcome.packet;
+    if (outcome.dropped != 0) {
+        context.counters->drop(DropReason::outer_fragment, arrival.key.in_port, outcome.dropped);
+    }
+    if (arrival.packet == nullptr) {
+        return Decap::kept;
+    }
+    if (!make_head_contiguous(context, arrival.packet)) {
+        reason = DropReason::no_buffer;
+        return Decap::dropped;
+    }
+    const Decap result = decap(context, memo, arrival, reason);
+    if (result == Decap::not_ours) {
+        refragment(context, arrival, outer.ip_offset);
+        return Decap::kept;
+    }
+    return result;
+}
+
+}  // namespace
+
+namespace {
+
+/// Stages 4 to 7: the tunnel port of a packet for `listener`, or kPortNone and why. Sets `parsed`;
+/// a drop that is the tunnel's own is counted on its port.
+std::uint16_t identify(
+    Context& context,
+    const Listener& listener,
+    const tunnels::Outer& outer,
+    PeerMemo& memo,
+    Arrival& arrival,
+    tunnels::Parsed& parsed,
+    DropReason& reason
+) noexcept {
+    const Snapshot& snapshot = *context.snapshot;
+    const rte_mbuf* packet = arrival.packet;
+    const auto head = packet::head(packet);
+    // Ethernet padding behind the outer packet is not part of the tunnel header.
+    const std::size_t readable =
+        std::min<std::size_t>(outer.payload_bytes, head.size() - outer.payload_offset);
+    const auto tunnel_bytes = head.subspan(outer.payload_offset, readable);
+    parsed = tunnels::parse_protocol(listener.protocol, tunnel_bytes);
+    reason =
+        parsed.drop != DropReason::none ? parsed.drop : verify_checksums(packet, outer, parsed);
+    if (reason != DropReason::none) {
+        return kPortNone;
+    }
+    const PeerKey key{
+        .local = outer.destination,
+        .remote = outer.source,
+        .key = parsed.key,
+        .udp_port = listener.udp_port,
+        .protocol = listener.protocol,
+        .payload = parsed.payload};
+    const std::uint16_t port = find_peer(snapshot, key, memo, reason);
+    if (port == kPortNone) {
+        return kPortNone;
+    }
+    arrival.key.in_port = port;
+    const TunnelView& tunnel = snapshot.tunnels[snapshot.ports[port].tunnel];
+    reason = judge(tunnel, packet, outer, parsed, tunnel_bytes.first(parsed.header_bytes));
+    // A super-frame of tunnel packets (UDP segmentation of the outer packet) holds several inner
+    // frames, each behind its own header. No kernel tunnel makes such a thing; a program could.
+    if (reason == DropReason::none && packet::has_offload(packet) &&
+        packet::offload(packet).gso_type != GsoType::none &&
+        packet::offload(packet).checksum_start < outer.payload_offset) {
+        reason = DropReason::offload_malformed;
+    }
+    return port;
+}
+
+/// Stages 8 and 9, for a packet of the tunnel of arrival.key.in_port.
+DropReason strip(
+    Context& context, Arrival& arrival, const tunnels::Outer& outer, const tunnels::Parsed& parsed
+) noexcept {
+    const std::uint16_t port = arrival.key.in_port;
+    const TunnelView& tunnel = context.snapshot->tunnels[context.snapshot->ports[port].tunnel];
+    packet::trim(arrival.packet, std::uint32_t{outer.payload_offset} + outer.payload_bytes);
+    if (!packet::pull(arrival.packet, std::uint32_t{outer.payload_offset} + parsed.header_bytes)) {
+        return DropReason::inner_malformed;
+    }
+    if (parsed.has_group_policy) {
+        packet::set_group_policy(arrival.packet, parsed.group_policy);
+    }
+    if ((outer.tos & tunnels::kEcnMask) != 0) {
+        const DropReason reason = merge_ecn(context, port, arrival.packet, outer.tos);
+        if (reason != DropReason::none) {
+            return reason;
+        }
+    }
+    if (tunnel.transmit.oversize == Oversize::clamp_mss) {
+        clamp_received(context, tunnel, arrival.packet);
+    }
+    return DropReason::none;
+}
+
+}  // namespace
+
+Decap decap(Context& context, PeerMemo& memo, Arrival& arrival, DropReason& reason) noexcept {
+    const Snapshot& snapshot = *context.snapshot;
+    const auto head = packet::head(std::as_const(arrival.packet));
+    const tunnels::Outer outer = tunnels::parse_outer(head, packet::length(arrival.packet));
+    if (!outer.is_ip || !is_local(snapshot, memo, outer.destination)) {
+        return Decap::not_ours;
+    }
+    if (outer.drop == DropReason::outer_fragment || outer.ip_protocol == kIpProtocolFragment)
+        [[unlikely]] {
+        return reassemble(context, memo, arrival, reason, outer);
+    }
+    const Listener* listener = find_listener(snapshot, outer);
+    if (listener == nullptr) {
+        if (outer.ip_protocol == kIpProtocolIcmp || outer.ip_protocol == kIpProtocolIcmpv6) {
+            note_path_mtu(context, outer, head);
+        }
+        return Decap::not_ours;
+    }
+    reason = outer.drop;
+    if (reason != DropReason::none) {
+        return Decap::dropped;
+    }
+    tunnels::Parsed parsed;
+    const std::uint16_t port = identify(context, *listener, outer, memo, arrival, parsed, reason);
+    if (port == kPortNone || reason != DropReason::none) {
+        return Decap::dropped;
+    }
+    reason = strip(context, arrival, outer, parsed);
+    if (reason != DropReason::none) {
+        return Decap::dropped;
+    }
+    return parsed.payload == tunnels::Payload::ip ? deliver(context, arrival, reason) : Decap::done;
+}
+
+namespace {
+
+/// The destination of the IP packet at the front of `ip`, or nothing when its header contradicts
+/// the packet's length. `length` becomes that of the IP packet.
+std::optional<IpAddress>
+read_destination(std::span<const std::byte> ip, std::uint32_t& length) noexcept {
+    const unsigned version = ip.empty() ? 0 : std::to_integer<unsigned>(ip.front()) >> 4U;
+    if (version == 4 && ip.size() >= sizeof(tunnels::Ipv4Header)) {
+        const auto header = tunnels::load<tunnels::Ipv4Header>(ip.data());
+        const std::uint32_t total = header.total_length.host();
+        const std::uint32_t header_bytes = (header.version_ihl & 0xfU) * 4U;
+        if (header_bytes < sizeof header || total < header_bytes || total > length) {
+            return std::nullopt;
+        }
+        length = total;
+        return IpAddress::from_v4(header.destination.data());
+    }
+    if (version == 6 && ip.size() >= sizeof(tunnels::Ipv6Header)) {
+        const auto header = tunnels::load<tunnels::Ipv6Header>(ip.data());
+        const std::uint32_t total = header.payload_length.host() + 40U;
+        if (total > length) {
+            return std::nullopt;
+        }
+        length = total;
+        return IpAddress::from_v6(header.destination.data());
+    }
+    return std::nullopt;
+}
+
+/// Source of frames that the gateway's kernel gets from an L3 tunnel, as Open vSwitch has it.
+constexpr MacAddress kTunnelMac{{0x02, 0, 0, 0, 0, 0}};
+
+/// Gives a packet whose host is not known to the slow path, which asks the kernel for it.
+Decap ask_for_host(
+    Context& context, Arrival& arrival, DropReason& reason, const IpAddress& host
+) noexcept {
+    Upcall upcall;
+    upcall.kind = Upcall::Kind::host;
+    upcall.port = arrival.key.in_port;
+    upcall.packet = arrival.packet;
+    upcall.address = host;
+    if (!context.ask(upcall)) {
+        reason = DropReason::upcall_queue_full;
+        return Decap::dropped;
+    }
+    arrival.packet = nullptr;
+    return Decap::kept;
+}
+
+}  // namespace
+
+Decap deliver(Context& context, Arrival& arrival, DropReason& reason) noexcept {
+    const PortView& view = context.snapshot->ports[arrival.key.in_port];
+    const BridgeView& bridge = context.snapshot->bridges[view.bridge];
+    if (!make_head_contiguous(context, arrival.packet)) {
+        reason = DropReason::no_buffer;
+        return Decap::dropped;
+    }
+    std::uint32_t length = packet::length(arrival.packet);
+    const auto destination = read_destination(packet::head(std::as_const(arrival.packet)), length);
+    if (!destination) {
+        reason = DropReason::inner_malformed;
+        return Decap::dropped;
+    }
+    if (!bridge.l3 || destination->is_multicast()) {
+        reason = DropReason::l3_no_host;
+        return Decap::dropped;
+    }
+    packet::trim(arrival.packet, length);
+    tunnels::EthernetHeader header{bridge.local_mac, kTunnelMac, {}};
+    const bool is_v4 = destination->is_v4();
+    header.ether_type = tunnels::Be16(is_v4 ? tunnels::kEtherTypeIpv4 : tunnels::kEtherTypeIpv6);
+    if (const MacAddress* host = bridge.l3->hosts.find(*destination)) {
+        header.destination = *host;
+        header.source = bridge.local_mac;
+        reason = age(context, arrival.packet, 0);
+        if (reason != DropReason::none) {
+            return Decap::dropped;
+        }
+    } else if (!bridge.l3->gateway.contains(*destination) && bridge.l3->eids.find(*destination) == nullptr) {
+        return ask_for_host(context, arrival, reason, *destination);
+    }
+    rte_mbuf* made = packet::push(arrival.packet, kEthernetBytes, context.pools.packets);
+    if (made == nullptr) {
+        reason = DropReason::no_buffer;
+        return Decap::dropped;
+    }
+    arrival.packet = made;
+    tunnels::store(packet::head(made).data(), header);
+    return Decap::done;
+}
+
+}  // namespace culvert::dataplane

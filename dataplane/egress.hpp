@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What every way out shares: the VLAN tag, finishing what the sender's kernel left undone, and the
+// queues in front of devices. Worker threads only.
+#pragma once
+
+#include "dataplane/context.hpp"
+#include "dataplane/offload.hpp"
+
+namespace culvert::dataplane {
+
+/// Adds, or takes off, the VLAN tag. Returns nullptr (the packet still the caller's) when no buffer
+/// is free.
+[[nodiscard]] rte_mbuf*
+retag(Context& context, rte_mbuf* packet, bool tagged, bool wanted, std::uint16_t vlan) noexcept;
+
+/// Queues a finished packet on a device; a full queue is sent at once. Precondition: the port has a
+/// device.
+void enqueue(Context& context, std::uint16_t port, rte_mbuf* packet) noexcept;
+
+/// Sends what is queued on every device.
+void flush(Context& context) noexcept;
+
+[[nodiscard]] inline bool is_super_frame(const rte_mbuf* packet) noexcept {
+    return packet::has_offload(packet) && packet::offload(packet).gso_type != GsoType::none;
+}
+
+/// Bytes of the largest frame that the receiver will see: of a super-frame, one segment.
+[[nodiscard]] inline std::uint32_t largest_frame_bytes(const rte_mbuf* packet) noexcept {
+    if (!is_super_frame(packet)) [[likely]] {
+        return packet::length(packet);
+    }
+    const Offload offload = packet::offload(packet);
+    return std::uint32_t{offload.header_bytes} + offload.gso_bytes;
+}
+
+/// Calls `send` with the packet once nothing is left undone in it: the packet itself or each of its
+/// segments.
+template <class Send>
+void finish(Context& context, std::uint16_t port, rte_mbuf* packet, const Send& send) noexcept {
+    if (!packet::has_offload(packet)) [[likely]] {
+        send(packet);
+        return;
+    }
+    if (!is_super_frame(packet)) {
+        rte_mbuf* finished = finish_checksum(packet, context.pools.packets);
+        if (finished == nullptr) {
+            context.drop(packet, DropReason::no_buffer, port);
+            return;
+        }
+        send(finished);
+        return;
+    }
+    Segmenter segments(packet, context.pools.packets, context.pools.shares);
+    while (rte_mbuf* segment = segments.next()) {
+        send(segment);
+    }
+    if (segments.failed()) {
+        context.counters->drop(DropReason::no_buffer, port);
+    }
+}
+
+}  // namespace culvert::dataplane

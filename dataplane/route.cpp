@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Routing into L3 tunnels. See route.hpp.
+
+#include "dataplane/route.hpp"
+
+#include <cstring>
+#include <utility>
+
+#include "dataplane/encap.hpp"
+#include "dataplane/tx.hpp"
+#include "tunnels/checksum.hpp"
+#include "tunnels/headers.hpp"
+#include "tunnels/icmp_error.hpp"
+#include "tunnels/inner.hpp"
+
+namespace culvert::dataplane {
+
+namespace {
+
+IpAddress destination_of(std::span<const std::byte> ip, std::uint8_t version) noexcept {
+    return version == 4 ? IpAddress::from_v4(ip.data() + 16) : IpAddress::from_v6(ip.data() + 24);
+}
+
+/// Whether a flow may be sent by this RLOC now: its tunnel has a route.
+bool is_usable(const Snapshot& snapshot, std::uint16_t port) noexcept {
+    const PortView* view = snapshot.port(port);
+    return view != nullptr && view->is_tunnel() &&
+           snapshot.tunnels[view->tunnel].unresolved == DropReason::none;
+}
+
+}  // namespace
+
+DropReason age(Context& context, rte_mbuf*& packet, std::uint32_t ip_offset) noexcept {
+    const bool is_v4 =
+        std::to_integer<unsigned>(packet::head(std::as_const(packet))[ip_offset]) >> 4U == 4;
+    const std::uint32_t header_bytes = is_v4 ? 20 : 40;
+    const std::uint32_t at = ip_offset + (is_v4 ? 8U : 7U);
+    if (std::to_integer<unsigned>(packet::head(std::as_const(packet))[at]) <= 1) {
+        return DropReason::ttl_exceeded;
+    }
+    rte_mbuf* made = packet::make_writable(packet, ip_offset + header_bytes, context.pools.packets);
+    if (made == nullptr) {
+        return DropReason::no_buffer;
+    }
+    packet = made;
+    std::byte* ttl = packet::head(packet).data() + at;
+    *ttl = static_cast<std::byte>(std::to_integer<unsigned>(*ttl) - 1U);
+    if (is_v4) {
+        // The TTL is the high octet of its word: the complemented sum grows by 0x0100.
+        std::byte* field = packet::head(packet).data() + ip_offset + 10;
+        const std::uint32_t sum = tunnels::load<tunnels::Be16>(field).host() + 0x100U;
+        tunnels::store(field, tunnels::Be16(static_cast<std::uint16_t>(sum + (sum >> 16U))));
+    }
+    return DropReason::none;
+}
+
+void route(Context& context, const FlowKey& key, rte_mbuf* frame, bool tagged) noexcept {
+    const Snapshot& snapshot = *context.snapshot;
+    const std::uint16_t bridge_index = snapshot.ports[key.in_port].bridge;
+    const BridgeView& bridge = snapshot.bridges[bridge_index];
+    const auto head = packet::head(std::as_const(frame));
+    const tunnels::Inner inner = tunnels::inspect_inner(head, tunnels::Payload::ethernet);
+    const EidMap::Entry* entry = nullptr;
+    if (inner.version != 0 && bridge.l3) {
+        const IpAddress destination = destination_of(head.subspan(inner.ip_offset), inner.version);
+        if (!bridge.l3->gateway.contains(destination)) {
+            entry = bridge.l3->eids.find(destination);
+        }
+    }
+    if (entry == nullptr) {
+        if (bridge.local_port == kPortNone) {
+            context.drop(frame, DropReason::no_destination, key.in_port);
+            return;
+        }
+        output(context, bridge.local_port, frame, tagged, key.vlan);
+        return;
+    }
+    const std::uint16_t port = EidMap::choose(*entry, inner.hash, [&](std::uint16_t candidate) {
+        return is_usable(snapshot, candidate);
+    });
+    if (port == kPortNone) {
+        context.drop(frame, DropReason::l3_no_mapping, key.in_port);
+        return;
+    }
+    const DropReason reason = age(context, frame, inner.ip_offset);
+    if (reason != DropReason::none) {
+        if (reason == DropReason::ttl_exceeded) {
+            const Reporter reporter{
+                .bridge = bridge_index, .untagged_vlan = key.vlan, .router = true};
+            report(context, frame, inner, tunnels::IcmpError::ttl_exceeded, 0, reporter);
+        }
+        context.drop(frame, reason, key.in_port);
+        return;
+    }
+    encap(context, port, frame);
+}
+
+}  // namespace culvert::dataplane
