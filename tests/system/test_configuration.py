@@ -139,7 +139,7 @@ BAD = {
         'tag = 10\nvlan_mode = "hybrid"',
         ["vlan_mode", "hybrid", "native-untagged"],
     ),
-    "MTU out of range": ("mtu = 1600", "mtu = 20", ["mtu", "20", "68-65535"]),
+    "MTU out of range": ("mtu = 1600", "mtu = 20", ["mtu", "20", "68-65521"]),
     "prefix missing": (
         'addresses = ["172.20.0.1/24", "fd20::1/64"]',
         'addresses = ["172.20.0.1"]',

@@ -52,6 +52,16 @@ def test_show_names_every_item(host: Host) -> None:
     assert (tunnel["type"], tunnel["remote_ip"], tunnel["in_key"]) == ("gre", "172.20.0.2", 77)
 
 
+def test_show_tunnel_names_every_option_and_counter(host: Host) -> None:
+    text = host.daemon.ctl("show", "tunnel", "t0").stdout
+    for words in (["remote_ip", "172.20.0.2"], ["in_key", "77"], ["oversize", "ptb"]):
+        assert any(line.split() == words for line in text.splitlines()), text
+    tunnel = host.daemon.ctl_json("show", "tunnel", "t0")
+    assert (tunnel["bridge"], tunnel["type"], tunnel["df"]) == ("br0", "gre", True)
+    for key in ("next_hop", "counters", "drops", "ecn_anomalies"):
+        assert key in tunnel
+
+
 def test_fdb_show_has_the_machines(host: Host) -> None:
     rows = {row["mac"]: row for row in host.daemon.ctl_json("fdb", "show", "br0")}
     for machine in host.vms:
@@ -130,6 +140,8 @@ def test_reload_says_what_it_did(host: Host) -> None:
     ("arguments", "code", "words"),
     [
         (("fdb", "show", "br9"), 1, ["br9", "br0"]),
+        (("show", "tunnel", "vif1"), 1, ["vif1", "tunnel"]),
+        (("show", "tunnel"), 2, ["TUNNEL"]),
         (("counters", "vif9"), 1, ["vif9"]),
         (("log", "set", "loud"), 2, ["loud", "warning"]),
         (("log", "set"), 2, ["LEVEL"]),
