@@ -30,6 +30,11 @@ test:  ## Run the unit and system tests; the last line is the count. Needs root.
 	$(MAKE) build-release
 	$(SUDO) .ci/test --build build/release
 
+interop:  ## Run Culvert against independent peers; the matrix is printed last. Needs root.
+	.ci/deps build test
+	$(MAKE) build-release
+	$(SUDO) .ci/test --build build/release tests/interop
+
 bench:  ## Run the benches.
 	.ci/deps build
 	$(MAKE) build-release
@@ -78,4 +83,4 @@ build/%/build.ninja: CMakePresets.json
 	cmake --preset $*
 
 .PRECIOUS: build/%/build.ninja
-.PHONY: help deps all demo test bench lint format debug asan tsan fuzz install clean dist-clean
+.PHONY: help deps all demo test interop bench lint format debug asan tsan fuzz install clean dist-clean

@@ -7,15 +7,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
+
 import pytest
 
+from netlab.capture import Capture
 from netlab.daemon import Build
 from netlab.lab import Lab
+from netlab.matrix import Row
 from netlab.measure import MBITS_MIN, iperf, ping
+from netlab.outer import Outer
 from netlab.peers import KernelVxlanPeer
-from netlab.topology import Host
+from netlab.topology import DEFAULT_KEY, Host
 from netlab.transfer import tcp_both_ways, udp_one_way
 
+PEER = f"Linux {os.uname().release.split('-')[0]} (this machine)"
 HARMLESS_DROPS = {"no_destination", "link_local_multicast"}
 
 
@@ -34,6 +41,55 @@ def make_pair(
     host.add_tunnel("t0", "vxlan", peer.underlay(family), **tunnel_keys)
     host.start()
     return host, peer
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    options: str
+    family: int
+    kernel: tuple[str, ...]
+    checksum: bool
+    keys: dict[str, object]
+
+    def param(self) -> object:
+        name = f"{self.options.replace(' ', '-')}-ipv{self.family}"
+        mark = pytest.mark.row(PEER, "VXLAN", self.options, f"IPv{self.family}")
+        return pytest.param(self, id=name, marks=mark)
+
+
+ZERO6 = {"udp6_zero_csum_tx": True, "udp6_zero_csum_rx": True}
+CASES = [
+    Case("no checksum", 4, ("noudpcsum",), False, {}),
+    Case("checksum", 4, ("udpcsum",), True, {"csum": True}),
+    Case("checksum", 6, (), True, {}),
+    Case("zero checksum", 6, ("udp6zerocsumtx", "udp6zerocsumrx"), False, ZERO6),
+    Case("group policy", 4, ("noudpcsum", "gbp"), False, {"gbp": True, "gbp_id": 7}),
+]
+
+
+@pytest.mark.parametrize("case", [case.param() for case in CASES])
+def test_on_the_wire(lab: Lab, build: Build, tshark: None, row: Row, case: Case) -> None:
+    """Only here the kernel finishes its checksums itself, so that they can be looked at."""
+    host, peer = make_pair(lab, build, case.family, case.kernel, **case.keys)
+    for interface in ("eth0", "vx0"):
+        peer.ns.run("ethtool", "-K", interface, "tx", "off", "gso", "off", "tso", "off")
+    machine = host.vms[0]
+    with Capture(peer.ns) as capture:
+        received = 0
+        for inner in (4, 6):
+            received += ping(machine.ns, peer.address(inner)).received
+            received += ping(peer.ns, machine.address(inner)).received
+        row.ping = f"{received}/12"
+        assert received == 12
+        tcp_both_ways(machine.ns, peer.ns, peer.address(), size=1_000_000, seed=1)
+        row.tcp = "1 MB x 2"
+        outer = Outer("vxlan", case.family, DEFAULT_KEY, case.checksum)
+        ends = host.underlay(case.family), peer.underlay(case.family)
+        row.checksums = outer.check(capture, *ends)
+        if "gbp" in case.keys:
+            wanted = f"vxlan && ip.src == {ends[0]}"
+            sent = capture.dissect(["vxlan.flag_g", "vxlan.gbp"], wanted)
+            assert {(*one["vxlan.flag_g"], *one["vxlan.gbp"]) for one in sent} == {("1", "7")}
 
 
 @pytest.mark.parametrize("inner_family", [4, 6])

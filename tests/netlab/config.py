@@ -27,6 +27,18 @@ def _is_nested(value: object) -> bool:
     )
 
 
+def _table_lines(header: str, path: str, table: dict) -> list[str]:
+    lines = [header, *_lines(table)]
+    for key, nested in table.items():
+        inner = f"{path}.{key}"
+        if isinstance(nested, dict):
+            lines += _table_lines(f"[{inner}]", inner, nested)
+        elif _is_nested(nested):
+            for item in nested:
+                lines += _table_lines(f"[[{inner}]]", inner, item)
+    return lines
+
+
 class Config:
     """Sections are dicts, repeated tables are lists of dicts, in the words of the file."""
 
@@ -44,7 +56,8 @@ class Config:
         self.sections.setdefault(name, {}).update(keys)
 
     def bridge(self, name: str, **keys: object) -> dict:
-        """`local={...}` becomes [bridge.local], `static_mac=[{...}]` [[bridge.static_mac]]."""
+        """`local={...}` becomes [bridge.local], `static_mac=[{...}]` [[bridge.static_mac]], and so on
+        at any depth."""
         self.bridges.append({"name": name, **keys})
         return self.bridges[-1]
 
@@ -76,12 +89,5 @@ class Config:
             ("tunnel", self.tunnels),
         ):
             for table in tables:
-                lines += [f"[[{kind}]]", *_lines(table)]
-                for key, nested in table.items():
-                    if isinstance(nested, dict):
-                        lines += [f"[{kind}.{key}]", *_lines(nested)]
-                    elif _is_nested(nested):
-                        for item in nested:
-                            lines += [f"[[{kind}.{key}]]", *_lines(item)]
-                lines.append("")
+                lines += [*_table_lines(f"[[{kind}]]", kind, table), ""]
         return "\n".join(lines)
