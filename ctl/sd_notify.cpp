@@ -38,7 +38,7 @@ bool sd_notify(std::string_view state) noexcept {
     }
     // connect() first: the manager learns the sender's pid either way, and send() needs no address.
     bool sent = ::connect(fd, reinterpret_cast<const sockaddr*>(&address), length) == 0;
-    sent = sent && ::send(fd, state.data(), state.size(), MSG_NOSIGNAL) ==
+    sent = sent && ::send(fd, state.data(), state.size(), MSG_NOSIGNAL | MSG_DONTWAIT) ==
                        static_cast<ssize_t>(state.size());
     ::close(fd);
     return sent;

@@ -552,6 +552,9 @@ void Switch::change_tunnel(const TunnelConfig& to) {
         port.sequence = std::make_shared<dataplane::TunnelSequence>();
     }
     if (port.tunnel.packet_type != to.packet_type) {
+        // What was learned behind it, or waits for it, is of the other kind.
+        parts_.slow_path.flush_port(port.bridge, port.index);
+        parts_.slow_path.abandon(port.index, DropReason::port_removed);
         port.generation = ++generation_;
     }
     port.tunnel = to;

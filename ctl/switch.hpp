@@ -112,6 +112,7 @@ private:
     void on_unknown_host(std::uint16_t tunnel_port, const tunnels::IpAddress& host);
     [[nodiscard]] HostFacts host_facts() const;
     [[nodiscard]] bool is_gateway_link(int ifindex) const;
+    [[nodiscard]] bool changes_hosts(const NeighbourEvent& event) const;
     void probe_stale_hosts();
     void on_path_mtu(const tunnels::IpAddress& remote, std::uint32_t mtu);
     void age_path_mtus(std::uint32_t now_s);

@@ -135,7 +135,7 @@ void Switch::on_events(const std::vector<NetlinkEvent>& events) {
                     resolve_tunnel(port);
                 }
             }
-            changed_ = changed_ || is_gateway_link(neighbour->ifindex);
+            changed_ = changed_ || changes_hosts(*neighbour);
             continue;
         }
         if (const auto* link = std::get_if<LinkEvent>(&event)) {

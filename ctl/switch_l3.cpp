@@ -85,6 +85,26 @@ bool Switch::is_gateway_link(int ifindex) const {
     });
 }
 
+/// Whether workers should know of a neighbour's event: most only say that it is still there.
+bool Switch::changes_hosts(const NeighbourEvent& event) const {
+    for (const auto& [index, port] : model_.ports) {
+        if (port.role != PortRole::local || port.ifindex != event.ifindex ||
+            !is_gateway_link(port.ifindex)) {
+            continue;
+        }
+        const dataplane::Snapshot* snapshot = parts_.slow_path.snapshot();
+        const auto& l3 = snapshot == nullptr || port.bridge >= snapshot->bridges.size()
+                             ? nullptr
+                             : snapshot->bridges[port.bridge].l3;
+        if (!l3) {
+            return true;
+        }
+        const tunnels::MacAddress* known = l3->hosts.find(event.address);
+        return event.mac ? known == nullptr || *known != *event.mac : known != nullptr;
+    }
+    return false;
+}
+
 HostFacts Switch::host_facts() const {
     HostFacts facts;
     facts.addresses = parts_.underlay.addresses();
@@ -92,6 +112,7 @@ HostFacts Switch::host_facts() const {
         if (port.role != PortRole::local || !is_gateway_link(port.ifindex)) {
             continue;
         }
+        facts.prefixes[port.ifindex] = parts_.underlay.prefixes(port.ifindex);
         auto& hosts = facts.neighbours[port.ifindex];
         for (const NeighbourEvent& neighbour : parts_.underlay.neighbours(port.ifindex)) {
             if (neighbour.mac && !neighbour.mac->is_group() && !neighbour.mac->is_zero()) {

@@ -282,6 +282,16 @@ make_l3_view(const SwitchModel& model, const SwitchBridge& bridge, const HostFac
             view->hosts.insert(host, mac);
         }
     }
+    if (const auto subnets = facts.prefixes.find(gateway->ifindex);
+        subnets != facts.prefixes.end()) {
+        std::vector<dataplane::EidMap::Entry> on_link;
+        for (const AddressEvent& subnet : subnets->second) {
+            on_link.push_back(
+                {dataplane::prefix_of(subnet.address, subnet.prefix_bits), subnet.prefix_bits, {}}
+            );
+        }
+        view->on_link = dataplane::EidMap(std::move(on_link));
+    }
     if (const auto own = facts.addresses.find(gateway->ifindex); own != facts.addresses.end()) {
         for (const tunnels::IpAddress& address : own->second) {
             view->gateway.insert(address);

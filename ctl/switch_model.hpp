@@ -83,6 +83,8 @@ struct HostFacts {
     std::map<int, std::set<tunnels::IpAddress>> addresses;
     /// Resolved neighbours behind the local ports of bridges that route.
     std::map<int, std::map<tunnels::IpAddress, tunnels::MacAddress>> neighbours;
+    /// Their addresses with prefix lengths: the subnets of those hosts.
+    std::map<int, std::vector<AddressEvent>> prefixes;
 };
 
 /// `slow_path` finds the underlay's port of a next hop.

@@ -62,6 +62,7 @@ public:
     }
     [[nodiscard]] std::optional<NeighbourEvent>
     neighbour(int ifindex, const IpAddress& address) const override;
+    [[nodiscard]] std::vector<AddressEvent> prefixes(int ifindex) const override;
     [[nodiscard]] std::vector<NeighbourEvent> neighbours(int ifindex) const override;
     [[nodiscard]] Result<Route> route(
         const IpAddress& destination, const std::optional<IpAddress>& source, std::uint32_t mark
@@ -286,6 +287,16 @@ std::optional<NeighbourEvent>
 NetlinkUnderlay::neighbour(int ifindex, const IpAddress& address) const {
     const auto found = mirror_.neighbours.find({ifindex, address});
     return found == mirror_.neighbours.end() ? std::nullopt : std::optional(found->second);
+}
+
+std::vector<AddressEvent> NetlinkUnderlay::prefixes(int ifindex) const {
+    std::vector<AddressEvent> all;
+    for (auto at = mirror_.prefixes.lower_bound({ifindex, IpAddress{}, std::uint8_t{0}});
+         at != mirror_.prefixes.end() && std::get<0>(*at) == ifindex;
+         ++at) {
+        all.push_back({false, ifindex, std::get<1>(*at), std::get<2>(*at)});
+    }
+    return all;
 }
 
 std::vector<NeighbourEvent> NetlinkUnderlay::neighbours(int ifindex) const {

@@ -92,6 +92,8 @@ public:
     [[nodiscard]] virtual std::optional<LinkEvent> link(int ifindex) const = 0;
     /// Every address of the host, by interface index.
     [[nodiscard]] virtual const std::map<int, std::set<tunnels::IpAddress>>& addresses() const = 0;
+    /// The addresses of an interface with their prefix lengths.
+    [[nodiscard]] virtual std::vector<AddressEvent> prefixes(int ifindex) const = 0;
     [[nodiscard]] virtual std::optional<NeighbourEvent>
     neighbour(int ifindex, const tunnels::IpAddress& address) const = 0;
     /// Every neighbour of an interface, resolved or not.

@@ -37,9 +37,10 @@ struct Context {
     WorkerCounters* counters = nullptr;
     UpcallQueue* upcalls = nullptr;
     std::uint16_t next_ip_id = 0;  ///< Of outer IPv4 packets that may be fragmented (RFC 6864).
-    std::uint32_t next_fragment_id = 0;      ///< Of IPv6 fragments (RFC 8200 section 4.5).
-    bool upcall_sent = false;                ///< The slow path has to be woken.
-    IcmpLimiter icmp_limiter;                ///< Of errors told to senders.
+    std::uint32_t next_fragment_id = 0;  ///< Of IPv6 fragments (RFC 8200 section 4.5).
+    bool upcall_sent = false;            ///< The slow path has to be woken.
+    IcmpLimiter ask_limiter;   ///< Of questions to the slow path that any packet may raise.
+    IcmpLimiter icmp_limiter;  ///< Of errors told to senders.
     std::optional<Reassembler> reassembler;  ///< Of outer fragments.
     std::vector<SpreadQueue*> spread;  ///< Of each worker; empty: every worker keeps what it gets.
     std::vector<TxQueue> spread_out;   ///< By worker: what is about to go into its queue.

@@ -12,6 +12,7 @@
 
 #include <rte_cycles.h>
 
+#include "dataplane/clock.hpp"
 #include "dataplane/encap.hpp"
 #include "dataplane/fragment.hpp"
 #include "dataplane/offload.hpp"
@@ -21,6 +22,7 @@
 #include "tunnels/ecn.hpp"
 #include "tunnels/headers.hpp"
 #include "tunnels/inner.hpp"
+#include "tunnels/ip_packet.hpp"
 #include "tunnels/protocols.hpp"
 #include "tunnels/too_big.hpp"
 
@@ -77,7 +79,8 @@ DropReason verify_checksums(
     if (outer.ip_protocol == tunnels::kIpProtocolUdp) {
         return verify_udp(packet, outer);
     }
-    if (parsed.verify_checksum && !checksum_verified(packet) &&
+    // A device that verified an L4 checksum may mean one further in.
+    if (parsed.verify_checksum && !packet::has_offload(packet) &&
         tunnels::checksum_fold(packet::sum(packet, outer.payload_offset, outer.payload_bytes)) !=
             0xffff) {
         return DropReason::gre_checksum;
@@ -198,17 +201,26 @@ void note_path_mtu(
         upcall.kind = Upcall::Kind::path_mtu;
         upcall.address = too_big->remote;
         upcall.mtu = too_big->mtu;
-        static_cast<void>(context.ask(upcall));  // A lost one comes again with the next packet.
+        // A lost one comes again with the next packet.
+        if (context.ask_limiter.take(clock_ms())) {
+            static_cast<void>(context.ask(upcall));
+        }
         return;
     }
 }
 
-/// Whether a tunnel could be behind a fragment of this protocol.
-bool listens_to(const Snapshot& snapshot, std::uint8_t ip_protocol) noexcept {
+/// Whether a tunnel could be behind a fragment of this protocol from `source`: all others are the
+/// host's, as they are.
+bool expects_fragments(
+    const Snapshot& snapshot, std::uint8_t ip_protocol, const IpAddress& source
+) noexcept {
     return std::any_of(
         snapshot.listeners.begin(),
         snapshot.listeners.end(),
-        [&](const Listener& listener) { return listener.ip_protocol == ip_protocol; }
+        [&](const Listener& listener) {
+            return listener.ip_protocol == ip_protocol &&
+                   snapshot.peers.knows(listener.protocol, source);
+        }
     );
 }
 
@@ -247,7 +259,8 @@ Decap reassemble(
 ) noexcept {
     const auto head = packet::head(std::as_const(arrival.packet));
     const auto protocol = fragmented_protocol(head, outer.ip_offset);
-    if (!protocol || !listens_to(*context.snapshot, *protocol) || !context.reassembler) {
+    if (!protocol || !expects_fragments(*context.snapshot, *protocol, outer.source) ||
+        !context.reassembler) {
         return Decap::not_ours;
     }
     if (packet::has_offload(arrival.packet)) {
@@ -389,33 +402,6 @@ Decap decap(Context& context, PeerMemo& memo, Arrival& arrival, DropReason& reas
 
 namespace {
 
-/// The destination of the IP packet at the front of `ip`, or nothing when its header contradicts
-/// the packet's length. `length` becomes that of the IP packet.
-std::optional<IpAddress>
-read_destination(std::span<const std::byte> ip, std::uint32_t& length) noexcept {
-    const unsigned version = ip.empty() ? 0 : std::to_integer<unsigned>(ip.front()) >> 4U;
-    if (version == 4 && ip.size() >= sizeof(tunnels::Ipv4Header)) {
-        const auto header = tunnels::load<tunnels::Ipv4Header>(ip.data());
-        const std::uint32_t total = header.total_length.host();
-        const std::uint32_t header_bytes = (header.version_ihl & 0xfU) * 4U;
-        if (header_bytes < sizeof header || total < header_bytes || total > length) {
-            return std::nullopt;
-        }
-        length = total;
-        return IpAddress::from_v4(header.destination.data());
-    }
-    if (version == 6 && ip.size() >= sizeof(tunnels::Ipv6Header)) {
-        const auto header = tunnels::load<tunnels::Ipv6Header>(ip.data());
-        const std::uint32_t total = header.payload_length.host() + 40U;
-        if (total > length) {
-            return std::nullopt;
-        }
-        length = total;
-        return IpAddress::from_v6(header.destination.data());
-    }
-    return std::nullopt;
-}
-
 /// Source of frames that the gateway's kernel gets from an L3 tunnel, as Open vSwitch has it.
 constexpr MacAddress kTunnelMac{{0x02, 0, 0, 0, 0, 0}};
 
@@ -428,6 +414,11 @@ Decap ask_for_host(
     upcall.port = arrival.key.in_port;
     upcall.packet = arrival.packet;
     upcall.address = host;
+    // A scan of addresses that nobody has must not keep the slow path from other flows.
+    if (!context.ask_limiter.take(clock_ms())) {
+        reason = DropReason::l3_no_host;
+        return Decap::dropped;
+    }
     if (!context.ask(upcall)) {
         reason = DropReason::upcall_queue_full;
         return Decap::dropped;
@@ -445,29 +436,31 @@ Decap deliver(Context& context, Arrival& arrival, DropReason& reason) noexcept {
         reason = DropReason::no_buffer;
         return Decap::dropped;
     }
-    std::uint32_t length = packet::length(arrival.packet);
-    const auto destination = read_destination(packet::head(std::as_const(arrival.packet)), length);
-    if (!destination) {
+    const auto ip = tunnels::read_ip_packet(
+        packet::head(std::as_const(arrival.packet)), packet::length(arrival.packet)
+    );
+    if (!ip) {
         reason = DropReason::inner_malformed;
         return Decap::dropped;
     }
-    if (!bridge.l3 || destination->is_multicast()) {
+    const IpAddress& destination = ip->destination;
+    if (!bridge.l3 || !tunnels::is_routable(*ip)) {
         reason = DropReason::l3_no_host;
         return Decap::dropped;
     }
-    packet::trim(arrival.packet, length);
+    packet::trim(arrival.packet, ip->bytes);
     tunnels::EthernetHeader header{bridge.local_mac, kTunnelMac, {}};
-    const bool is_v4 = destination->is_v4();
+    const bool is_v4 = destination.is_v4();
     header.ether_type = tunnels::Be16(is_v4 ? tunnels::kEtherTypeIpv4 : tunnels::kEtherTypeIpv6);
-    if (const MacAddress* host = bridge.l3->hosts.find(*destination)) {
+    if (const MacAddress* host = bridge.l3->hosts.find(destination)) {
         header.destination = *host;
         header.source = bridge.local_mac;
         reason = age(context, arrival.packet, 0);
         if (reason != DropReason::none) {
             return Decap::dropped;
         }
-    } else if (!bridge.l3->gateway.contains(*destination) && bridge.l3->eids.find(*destination) == nullptr) {
-        return ask_for_host(context, arrival, reason, *destination);
+    } else if (!bridge.l3->gateway.contains(destination) && bridge.l3->find_eid(destination) == nullptr) {
+        return ask_for_host(context, arrival, reason, destination);
     }
     rte_mbuf* made = packet::push(arrival.packet, kEthernetBytes, context.pools.packets);
     if (made == nullptr) {

@@ -24,6 +24,7 @@
 #include "tunnels/ecn.hpp"
 #include "tunnels/headers.hpp"
 #include "tunnels/icmp_error.hpp"
+#include "tunnels/ip_packet.hpp"
 #include "tunnels/protocols.hpp"
 #include "tunnels/tcp_mss.hpp"
 
@@ -267,6 +268,22 @@ void treat_oversize(
     );
 }
 
+/// Cuts what follows the IP packet in a frame, which Ethernet's smallest size may demand and a
+/// tunnel of bare IP packets must not carry. False when it is no IP packet.
+bool trim_padding(rte_mbuf* frame, const tunnels::Inner& inner) noexcept {
+    if (inner.version == 0) {
+        return false;
+    }
+    const auto ip = tunnels::read_ip_packet(
+        packet::head(static_cast<const rte_mbuf*>(frame)).subspan(inner.ip_offset),
+        packet::length(frame) - std::uint32_t{inner.ip_offset}
+    );
+    if (ip) {
+        packet::trim(frame, inner.ip_offset + ip->bytes);
+    }
+    return ip.has_value();
+}
+
 unsigned common_bits(const IpAddress& a, const IpAddress& b) noexcept {
     for (std::size_t i = 0; i < a.bytes.size(); ++i) {
         const auto differing = static_cast<std::uint8_t>(a.bytes[i] ^ b.bytes[i]);
@@ -332,8 +349,7 @@ bool report(
 ) noexcept {
     const std::uint16_t in_port = packet::ingress(frame);
     const PortView* view = context.snapshot->port(in_port);
-    if (view == nullptr || view->bridge != reporter.bridge ||
-        !context.icmp_limiter.take(clock_ms())) {
+    if (view == nullptr || view->bridge != reporter.bridge) {
         return false;
     }
     const L3View* l3 = context.snapshot->bridges[reporter.bridge].l3.get();
@@ -345,10 +361,12 @@ bool report(
     }
     std::array<std::byte, tunnels::kIcmpErrorFrameBytesMax> bytes;
     const std::size_t length = tunnels::write_icmp_error(head, request, bytes);
+    // Only what may be answered counts.
+    if (length == 0 || !context.icmp_limiter.take(clock_ms())) {
+        return false;
+    }
     rte_mbuf* reply =
-        length == 0
-            ? nullptr
-            : packet::create(frame, static_cast<std::uint32_t>(length), context.pools.packets);
+        packet::create(frame, static_cast<std::uint32_t>(length), context.pools.packets);
     if (reply == nullptr) {
         return false;
     }
@@ -380,7 +398,7 @@ void encap(Context& context, std::uint16_t port, rte_mbuf* frame) noexcept {
     const tunnels::Inner inner =
         tunnels::inspect_inner(packet::head(std::as_const(frame)), tunnels::Payload::ethernet);
     const bool bare = tunnel.transmit.payload == tunnels::Payload::ip;
-    if (bare && inner.version == 0) {
+    if (bare && !trim_padding(frame, inner)) {
         context.drop(frame, DropReason::l3_not_ip, port);
         return;
     }

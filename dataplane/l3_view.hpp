@@ -45,6 +45,13 @@ public:
     /// The entry with the longest prefix that covers `address`, or nullptr.
     [[nodiscard]] const Entry* find(const IpAddress& address) const noexcept;
 
+    /// The length of the longest prefix that covers `address`; nothing when none does.
+    [[nodiscard]] std::optional<std::uint8_t> covered_bits(const IpAddress& address
+    ) const noexcept {
+        const Entry* entry = find(address);
+        return entry == nullptr ? std::nullopt : std::optional(entry->prefix_bits);
+    }
+
     /// The RLOC for a flow: among those for which `usable(port)` holds, those of the lowest
     /// priority, by weight (equal shares when all weights are 0). kPortNone when none is usable.
     template <class Usable>
@@ -127,6 +134,19 @@ private:
 
 struct L3View {
     EidMap eids;
+    EidMap on_link;  ///< Subnets of the local port, without RLOCs: their hosts are here.
+
+    /// The entry by which packets for `address` leave; nullptr when none does, or when a subnet of
+    /// the local port covers it as closely or closer.
+    [[nodiscard]] const EidMap::Entry* find_eid(const IpAddress& address) const noexcept {
+        const EidMap::Entry* entry = eids.find(address);
+        if (entry == nullptr) {
+            return nullptr;
+        }
+        const std::optional<std::uint8_t> here = on_link.covered_bits(address);
+        return here && *here >= entry->prefix_bits ? nullptr : entry;
+    }
+
     HostTable hosts;                        ///< The kernel's neighbours.
     std::unordered_set<IpAddress> gateway;  ///< Addresses of the local port.
     std::optional<IpAddress> gateway_v4;    ///< The source of our ICMP errors.

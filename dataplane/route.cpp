@@ -13,20 +13,38 @@
 #include "tunnels/headers.hpp"
 #include "tunnels/icmp_error.hpp"
 #include "tunnels/inner.hpp"
+#include "tunnels/ip_packet.hpp"
 
 namespace culvert::dataplane {
 
 namespace {
-
-IpAddress destination_of(std::span<const std::byte> ip, std::uint8_t version) noexcept {
-    return version == 4 ? IpAddress::from_v4(ip.data() + 16) : IpAddress::from_v6(ip.data() + 24);
-}
 
 /// Whether a flow may be sent by this RLOC now: its tunnel has a route.
 bool is_usable(const Snapshot& snapshot, std::uint16_t port) noexcept {
     const PortView* view = snapshot.port(port);
     return view != nullptr && view->is_tunnel() &&
            snapshot.tunnels[view->tunnel].unresolved == DropReason::none;
+}
+
+/// The EID by which an IP packet of this bridge leaves; nullptr when it is the host's: not for a
+/// prefix, not IP right behind the Ethernet header and the bridge's own tag, or nothing that a
+/// router would forward.
+const EidMap::Entry* leaving(
+    const BridgeView& bridge, const rte_mbuf* frame, const tunnels::Inner& inner, bool tagged
+) noexcept {
+    const std::uint32_t behind_ethernet = tagged ? 18 : 14;
+    if (!bridge.l3 || inner.version == 0 || inner.ip_offset != behind_ethernet) {
+        return nullptr;
+    }
+    const auto ip_bytes = packet::head(frame).subspan(inner.ip_offset);
+    const auto ip =
+        tunnels::read_ip_packet(ip_bytes, packet::length(frame) - std::uint32_t{inner.ip_offset});
+    const bool same_version = std::to_integer<unsigned>(ip_bytes.front()) >> 4U == inner.version;
+    if (!ip || !same_version || !tunnels::is_routable(*ip) ||
+        bridge.l3->gateway.contains(ip->destination)) {
+        return nullptr;
+    }
+    return bridge.l3->find_eid(ip->destination);
 }
 
 }  // namespace
@@ -61,13 +79,7 @@ void route(Context& context, const FlowKey& key, rte_mbuf* frame, bool tagged) n
     const BridgeView& bridge = snapshot.bridges[bridge_index];
     const auto head = packet::head(std::as_const(frame));
     const tunnels::Inner inner = tunnels::inspect_inner(head, tunnels::Payload::ethernet);
-    const EidMap::Entry* entry = nullptr;
-    if (inner.version != 0 && bridge.l3) {
-        const IpAddress destination = destination_of(head.subspan(inner.ip_offset), inner.version);
-        if (!bridge.l3->gateway.contains(destination)) {
-            entry = bridge.l3->eids.find(destination);
-        }
-    }
+    const EidMap::Entry* entry = leaving(bridge, frame, inner, tagged);
     if (entry == nullptr) {
         if (bridge.local_port == kPortNone) {
             context.drop(frame, DropReason::no_destination, key.in_port);

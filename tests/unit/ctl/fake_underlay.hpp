@@ -39,6 +39,9 @@ public:
         const auto found = known_neighbours.find({ifindex, address});
         return found == known_neighbours.end() ? std::nullopt : std::optional(found->second);
     }
+    [[nodiscard]] std::vector<ctl::AddressEvent> prefixes(int /*ifindex*/) const override {
+        return {};
+    }
     [[nodiscard]] std::vector<ctl::NeighbourEvent> neighbours(int ifindex) const override {
         std::vector<ctl::NeighbourEvent> all;
         for (const auto& [key, event] : known_neighbours) {

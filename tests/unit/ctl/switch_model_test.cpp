@@ -137,7 +137,7 @@ protected:
         static_cast<void>(slow_path_.insert_fixed(kUnder, {vlan, next_hop_mac_}, port));
     }
     [[nodiscard]] std::unique_ptr<Snapshot> build(unsigned workers = 2) const {
-        return build_snapshot(model_, slow_path_, {addresses_, neighbours_}, workers, 17);
+        return build_snapshot(model_, slow_path_, {addresses_, neighbours_, {}}, workers, 17);
     }
     [[nodiscard]] TunnelView tunnel_view() const {
         const auto snapshot = build();

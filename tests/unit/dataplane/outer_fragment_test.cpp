@@ -127,6 +127,18 @@ TEST_F(OuterFragments, ForAHostWithoutMtuLimitComeOutWhole) {
     EXPECT_EQ(dropped_in_all(), 0U);
 }
 
+TEST_F(OuterFragments, OfHostsWithoutTunnelAreNotHeld) {
+    TunnelSpec other = specs[add({})];
+    other.outer.remote = ip("172.20.0.99");
+    insert_flow(
+        {.in_port = kUplink, .destination = mac(0xfe), .source = mac(0xaa)}, forward(kLocal)
+    );
+    const auto pieces = cut_v4(wrap(other, inner_frame({.bytes = 900}), {}), 400);
+    receive(kUplink, pieces);
+    EXPECT_EQ(devices[kLocal]->take_sent(), pieces);
+    EXPECT_EQ(context->reassembler->held(), 0U);
+}
+
 TEST_F(OuterFragments, OfProtocolsWithoutTunnelAreNotHeld) {
     const std::uint16_t port = add({});
     insert_flow(

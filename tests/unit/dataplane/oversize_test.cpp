@@ -303,9 +303,12 @@ TEST_F(OversizeTest, ErrorsAboutErrorsAreNotSent) {
     const std::uint16_t port = add_small(Oversize::ptb);
     Frame packet = make_ip({.protocol = 1, .bytes = 1400});
     packet[20] = std::byte{3};
-    EXPECT_TRUE(send(ethernet(mac(9), mac(1), packet)).empty());
+    for (std::size_t i = 0; i < 2 * dataplane::kIcmpErrorsBurst; ++i) {
+        EXPECT_TRUE(send(ethernet(mac(9), mac(1), packet)).empty());
+    }
     EXPECT_TRUE(devices[kVif1]->take_sent().empty());
-    EXPECT_EQ(dropped(DropReason::tunnel_mtu_exceeded, port), 1U);
+    EXPECT_EQ(dropped(DropReason::tunnel_mtu_exceeded, port), 2 * dataplane::kIcmpErrorsBurst);
+    EXPECT_TRUE(context->icmp_limiter.take(1)) << "what is not answered takes no credit";
 }
 
 TEST_F(OversizeTest, AnErrorGoesBackInTheVlanOfThePacket) {

@@ -195,6 +195,66 @@ TEST_F(RouteTest, WhatIsForTheHostGoesToItsLocalPort) {
     EXPECT_EQ(dropped_in_all(), 0U);
 }
 
+TEST_F(RouteTest, WhatARouterMustNotForwardIsTheHosts) {
+    set_eids({{ip("0.0.0.0"), 0, {{.port = tunnel_port}}}, {ip("::"), 0, {{.port = tunnel_port}}}});
+    std::vector<Frame> frames;
+    const auto damaged = [&](std::size_t at, unsigned value, bool fix) {
+        Frame frame = to_gateway(there());
+        frame[14 + at] = static_cast<std::byte>(value);
+        if (fix) {
+            fix_ipv4_checksum(frame, 14);
+        }
+        frames.push_back(frame);
+    };
+    damaged(11, 0xff, false);  // Checksum.
+    damaged(3, 120, true);     // More bytes than there are.
+    damaged(0, 0x65, false);   // Version 6 under the EtherType of IPv4.
+    damaged(12, 127, true);    // From 127.0.0.1.
+    frames.push_back(to_gateway(there("169.254.1.1")));
+    frames.push_back(to_gateway(there("224.0.0.5")));
+    frames.push_back(to_gateway(there("fe80::1")));
+    frames.push_back(to_gateway(there("ff02::1")));
+    receive(kVif1, frames);
+    EXPECT_EQ(gateway->take_sent(), frames);
+    EXPECT_TRUE(devices[kUplink]->take_sent().empty());
+}
+
+TEST_F(RouteTest, ASecondTagIsNotLookedThrough) {
+    Frame frame = to_gateway(there());
+    const std::array<std::byte, 4> service{
+        std::byte{0x88}, std::byte{0xa8}, std::byte{0}, std::byte{7}};
+    frame.insert(frame.begin() + 12, service.begin(), service.end());
+    receive(kVif1, {frame});
+    EXPECT_EQ(gateway->take_sent(), std::vector<Frame>{frame});
+    EXPECT_TRUE(devices[kUplink]->take_sent().empty());
+}
+
+TEST_F(RouteTest, PaddingStaysBehind) {
+    IpSpec spec = there();
+    spec.bytes = 28;
+    Frame frame = to_gateway(spec);
+    frame.resize(60, std::byte{0xdd});
+    const auto sent = send(frame);
+    ASSERT_EQ(sent.size(), 1U);
+    EXPECT_EQ(unwrapped(tunnel_port, sent[0]), make_ip(aged(spec)));
+}
+
+TEST_F(RouteTest, ASubnetOfTheGatewayIsNotBehindATunnelWhosePrefixIsWider) {
+    set_eids({{ip("10.0.0.0"), 8, {{.port = tunnel_port}}}});
+    l3->on_link = EidMap({{ip("10.0.0.0"), 24, {}}});
+    receive(kUplink, {wrap(tunnel_port, make_ip(here("10.0.0.77")))});
+    dataplane::Upcall upcall;
+    ASSERT_TRUE(upcalls->pop(upcall)) << "a host that is not known yet";
+    EXPECT_EQ(upcall.kind, dataplane::Upcall::Kind::host);
+    rte_pktmbuf_free(upcall.packet);
+    EXPECT_EQ(send(to_gateway(there("10.7.0.1"))).size(), 1U);
+    const Frame near = to_gateway(there("10.0.0.77"));
+    receive(kVif1, {near});
+    EXPECT_EQ(gateway->take_sent(), std::vector<Frame>{near});
+    l3->eids = EidMap({{ip("10.0.0.64"), 26, {{.port = tunnel_port}}}});
+    EXPECT_EQ(send(near).size(), 1U) << "a longer prefix is a host that moved";
+}
+
 TEST_F(RouteTest, WithoutAUsableRlocThePacketIsCounted) {
     tunnel(tunnel_port).resolved = false;
     tunnel(tunnel_port).unresolved = DropReason::tunnel_no_route;
