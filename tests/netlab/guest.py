@@ -201,7 +201,7 @@ class GuestPeer:
         def arrived() -> bool:
             return guest.sh("stat -c %s /tmp/got") == str(size)
 
-        wait_until(arrived, f"the guest received {size} bytes", interval_s=0.1)
+        wait_until(arrived, f"the guest received {size} bytes", _TIMEOUT_S, interval_s=0.1)
         if guest.sh("sha256sum </tmp/got").split()[0] != hashlib.sha256(content).hexdigest():
             raise LabError(f"TCP {vm.name} to guest: the content differs")
 
@@ -231,16 +231,17 @@ def _send_and_receive(connection: socket.socket, content: bytes, size: int) -> b
     """Both at once. The guest's nc gives up sending when it reads our end, so we end last."""
     received = bytearray()
     left = memoryview(content)
-    while len(received) < size or left:
+    ended = False  # The guest has sent all: it still reads.
+    while (len(received) < size and not ended) or left:
+        readers = [] if ended else [connection]
         writers = [connection] if left else []
-        readable, writable, _ = select.select([connection], writers, [], _TIMEOUT_S)
+        readable, writable, _ = select.select(readers, writers, [], _TIMEOUT_S)
         if not readable and not writable:
             raise LabError(f"TCP made no progress: {len(left)} to send, {len(received)} received")
         if writable:
             left = left[connection.send(left) :]
         if readable:
             data = connection.recv(1 << 18)
-            if not data:
-                break
+            ended = not data
             received += data
     return bytes(received)
