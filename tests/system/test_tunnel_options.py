@@ -161,3 +161,18 @@ def test_df_is_as_configured(lab: Lab, build: Build, df: bool) -> None:
             identifications.add(outer.id)
     # RFC 6864: what may be fragmented is told apart by its identification.
     assert df or len(identifications) == 4
+
+
+def test_a_tunnel_that_turns_to_packets_forgets_its_frames(lab: Lab, build: Build) -> None:
+    """What was learned behind it would otherwise be sent without its Ethernet header."""
+    hosts = tunnel_pair(lab, build, "gre", 4)
+    near, far = (host.vms[0] for host in hosts)
+    wait_for_ping(near.ns, far.address())
+    assert far.mac in hosts[0].daemon.ctl("fdb", "show").stdout
+    with PacketSocket(hosts[1].ns) as wire:
+        hosts[0].config.find_tunnel("t0")["packet_type"] = "l3"
+        hosts[0].daemon.reload()
+        assert far.mac not in hosts[0].daemon.ctl("fdb", "show").stdout
+        wire.take(lambda _seen: True)
+        assert ping(near.ns, far.address(), wait_s=0.5).received == 0
+        assert wire.take(lambda one: one.ip_protocol == 47) == []
