@@ -449,18 +449,17 @@ Decap deliver(Context& context, Arrival& arrival, DropReason& reason) noexcept {
         return Decap::dropped;
     }
     packet::trim(arrival.packet, ip->bytes);
-    tunnels::EthernetHeader header{bridge.local_mac, kTunnelMac, {}};
-    const bool is_v4 = destination.is_v4();
-    header.ether_type = tunnels::Be16(is_v4 ? tunnels::kEtherTypeIpv4 : tunnels::kEtherTypeIpv6);
-    if (const MacAddress* host = bridge.l3->hosts.find(destination)) {
-        header.destination = *host;
-        header.source = bridge.local_mac;
+    const MacAddress* to = bridge.l3->hosts.find(destination);
+    const MacAddress* from = to != nullptr ? &bridge.local_mac : &kTunnelMac;
+    if (to != nullptr) {
         reason = age(context, arrival.packet, 0);
         if (reason != DropReason::none) {
             return Decap::dropped;
         }
     } else if (!bridge.l3->gateway.contains(destination) && bridge.l3->find_eid(destination) == nullptr) {
         return ask_for_host(context, arrival, reason, destination);
+    } else {
+        to = &bridge.local_mac;
     }
     rte_mbuf* made = packet::push(arrival.packet, kEthernetBytes, context.pools.packets);
     if (made == nullptr) {
@@ -468,7 +467,14 @@ Decap deliver(Context& context, Arrival& arrival, DropReason& reason) noexcept {
         return Decap::dropped;
     }
     arrival.packet = made;
-    tunnels::store(packet::head(made).data(), header);
+    // By fields, as they are read again: words that span them would wait for the stores.
+    std::byte* front = packet::head(made).data();
+    tunnels::store(front + offsetof(tunnels::EthernetHeader, destination), *to);
+    tunnels::store(front + offsetof(tunnels::EthernetHeader, source), *from);
+    tunnels::store(
+        front + offsetof(tunnels::EthernetHeader, ether_type),
+        tunnels::Be16(destination.is_v4() ? tunnels::kEtherTypeIpv4 : tunnels::kEtherTypeIpv6)
+    );
     return Decap::done;
 }
 

@@ -24,7 +24,6 @@
 #include "tunnels/ecn.hpp"
 #include "tunnels/headers.hpp"
 #include "tunnels/icmp_error.hpp"
-#include "tunnels/ip_packet.hpp"
 #include "tunnels/protocols.hpp"
 #include "tunnels/tcp_mss.hpp"
 
@@ -274,14 +273,19 @@ bool trim_padding(rte_mbuf* frame, const tunnels::Inner& inner) noexcept {
     if (inner.version == 0) {
         return false;
     }
-    const auto ip = tunnels::read_ip_packet(
-        packet::head(static_cast<const rte_mbuf*>(frame)).subspan(inner.ip_offset),
-        packet::length(frame) - std::uint32_t{inner.ip_offset}
-    );
-    if (ip) {
-        packet::trim(frame, inner.ip_offset + ip->bytes);
+    const auto ip = packet::head(static_cast<const rte_mbuf*>(frame)).subspan(inner.ip_offset);
+    const bool is_v4 = inner.version == 4;
+    const std::size_t at = is_v4 ? offsetof(tunnels::Ipv4Header, total_length)
+                                 : offsetof(tunnels::Ipv6Header, payload_length);
+    const std::uint32_t bytes =
+        tunnels::load<tunnels::Be16>(ip.data() + at).host() + (is_v4 ? 0U : 40U);
+    const unsigned version = std::to_integer<unsigned>(ip.front()) >> 4U;
+    if (version != inner.version || bytes < (is_v4 ? 20U : 40U) ||
+        bytes > packet::length(frame) - inner.ip_offset) {
+        return false;
     }
-    return ip.has_value();
+    packet::trim(frame, inner.ip_offset + bytes);
+    return true;
 }
 
 unsigned common_bits(const IpAddress& a, const IpAddress& b) noexcept {

@@ -61,10 +61,13 @@ struct IpAddress {
     [[nodiscard]] static std::optional<IpAddress> parse(std::string_view text);
     /// `octets` points to 4 bytes in network order.
     [[nodiscard]] static IpAddress from_v4(const void* octets) noexcept {
+        // Made in registers: octets written one by one and read back as words would stall.
+        std::uint32_t last = 0;
+        std::memcpy(&last, octets, sizeof last);
+        const std::array<std::uint64_t, 2> words{
+            0, std::uint64_t{last} << 32U | std::uint64_t{0xffff0000}};
         IpAddress address;
-        address.bytes[10] = 0xff;
-        address.bytes[11] = 0xff;
-        std::memcpy(&address.bytes[12], octets, 4);
+        address.bytes = std::bit_cast<decltype(address.bytes)>(words);
         return address;
     }
     /// `octets` points to 16 bytes in network order.

@@ -20,6 +20,7 @@
 #include "tunnels/drop_reason.hpp"
 #include "tunnels/endian.hpp"
 #include "tunnels/headers.hpp"
+#include "tunnels/ipv4_checksum.hpp"
 
 namespace culvert::tunnels {
 
@@ -57,18 +58,6 @@ void fail(Outer& outer, DropReason reason) noexcept {
 
 constexpr std::uint8_t version_of(std::byte first_octet) noexcept {
     return std::to_integer<std::uint8_t>(first_octet) >> 4U;
-}
-
-bool ipv4_checksum_ok(const std::byte* ip, std::size_t header_bytes) noexcept {
-    const std::uint64_t sum =
-        std::uint64_t{load<Be32>(ip).memory_order()} + load<Be32>(ip + 4).memory_order() +
-        load<Be32>(ip + 8).memory_order() + load<Be32>(ip + 12).memory_order() +
-        load<Be32>(ip + 16).memory_order();
-    constexpr std::size_t kFixed = sizeof(Ipv4Header);
-    if (header_bytes == kFixed) [[likely]] {
-        return checksum_fold(sum) == 0xffff;
-    }
-    return checksum_fold(checksum_add(sum, {ip + kFixed, header_bytes - kFixed})) == 0xffff;
 }
 
 IpPayload parse_ipv4(const View& view, Outer& outer) noexcept {
