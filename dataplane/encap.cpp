@@ -32,7 +32,6 @@ namespace culvert::dataplane {
 namespace {
 
 constexpr std::uint32_t kEthernetBytes = 14;
-constexpr std::uint32_t kMacsBytes = 12;
 constexpr std::uint32_t kIpv6MtuMin = 1280;              // RFC 8200 section 5.
 constexpr std::uint32_t kClampBytes = 14 + 8 + 60 + 60;  // To the end of the longest TCP header.
 
