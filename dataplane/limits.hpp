@@ -33,7 +33,7 @@ inline constexpr std::size_t kPendingFlowsMax =
 inline constexpr std::size_t kHeldPerFlowMax = 256;
 inline constexpr std::size_t kHeldPerWorkerMax = 2048;
 inline constexpr std::size_t kUpcallQueueSlots = 1024;  ///< Full: upcall_queue_full.
-/// Packets on their way to one worker from the others; a power of two. Full: spread_queue_full.
+/// Packets on their way from one worker to another. Full: spread_queue_full.
 inline constexpr std::size_t kSpreadQueueSlots = 2048;
 inline constexpr std::size_t kReturnQueueSlots = 2048;  ///< Control waits and retries.
 /// Packets held for one unresolved next hop, and for all of them; more: neighbour_queue_full.

@@ -101,7 +101,7 @@ void forward(Context& context, std::span<const Arrival> arrivals) noexcept {
 void flush_spread(Context& context, std::size_t worker) noexcept {
     TxQueue& queue = context.spread_out[worker];
     const auto packets = std::span(queue.packets).first(queue.count);
-    const std::size_t pushed = context.spread[worker]->push(packets);
+    const std::size_t pushed = context.spread[worker]->push(context.worker, packets);
     for (rte_mbuf* packet : packets.subspan(pushed)) {
         context.drop(packet, DropReason::spread_queue_full, packet::ingress(packet));
     }

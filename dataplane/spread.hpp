@@ -3,38 +3,44 @@
 // Packets on their way from the worker that received them to the one that handles their inner flow.
 // GRE has no source port to spread flows by: all packets of two hosts arrive in one queue of a NIC,
 // so that one worker decapsulates them, and shares out the rest of the work by the inner flow's
-// hash. One queue for each worker: any worker adds, its own takes.
+// hash. One of these for each worker, in which each other worker has a queue of its own
+// (Boost.Lockfree, one producer and one consumer).
 #pragma once
 
 #include <cstddef>
 #include <memory>
 #include <span>
+#include <vector>
 
+#include <boost/lockfree/spsc_queue.hpp>
 #include <rte_mbuf.h>
 
-struct rte_ring;
+#include "dataplane/limits.hpp"
 
 namespace culvert::dataplane {
 
 class SpreadQueue {
 public:
-    /// kSpreadQueueSlots - 1 packets fit. Throws std::bad_alloc.
-    SpreadQueue();
+    /// From each of `producers` workers kSpreadQueueSlots packets fit.
+    explicit SpreadQueue(std::size_t producers);
     ~SpreadQueue();  ///< Frees what was not taken.
     SpreadQueue(const SpreadQueue&) = delete;
     SpreadQueue& operator=(const SpreadQueue&) = delete;
 
-    /// Adds packets, in order, as long as there is room; returns how many. Any thread.
-    [[nodiscard]] std::size_t push(std::span<rte_mbuf* const> packets) noexcept;
-    /// Takes up to out.size() packets. The owning worker only.
+    /// Adds packets of worker `producer`, in order, as long as there is room; returns how many.
+    /// That worker only.
+    [[nodiscard]] std::size_t
+    push(std::size_t producer, std::span<rte_mbuf* const> packets) noexcept;
+    /// Takes up to out.size() packets, of each producer in order. The owning worker only.
     [[nodiscard]] std::size_t pop(std::span<rte_mbuf*> out) noexcept;
+    /// The owning worker only.
     [[nodiscard]] bool empty() const noexcept;
 
 private:
-    struct RingDeleter {
-        void operator()(rte_ring* ring) const noexcept;
-    };
-    std::unique_ptr<rte_ring, RingDeleter> ring_;
+    using Queue =
+        boost::lockfree::spsc_queue<rte_mbuf*, boost::lockfree::capacity<kSpreadQueueSlots>>;
+    std::vector<std::unique_ptr<Queue>> queues_;  ///< By producer.
+    std::size_t turn_ = 0;                        ///< The producer whose packets are taken first.
 };
 
 }  // namespace culvert::dataplane

@@ -58,7 +58,7 @@ public:
         if (shared_.options.spread && shared_.options.count > 1) {
             shared_.spread.resize(shared_.options.count);
             for (auto& queue : shared_.spread) {
-                queue = std::make_unique<SpreadQueue>();
+                queue = std::make_unique<SpreadQueue>(shared_.options.count);
             }
         }
         for (unsigned i = 0; i < shared_.options.count; ++i) {

@@ -21,12 +21,12 @@ using dataplane::kSpreadQueueSlots;
 using dataplane::SpreadQueue;
 
 TEST(SpreadQueue, GivesWhatItGotInOrder) {
-    SpreadQueue queue;
+    SpreadQueue queue(2);
     std::vector<rte_mbuf> mbufs(100);
     EXPECT_TRUE(queue.empty());
     for (rte_mbuf& one : mbufs) {
         rte_mbuf* packet = &one;
-        ASSERT_EQ(queue.push(std::span(&packet, 1)), 1U);
+        ASSERT_EQ(queue.push(0, std::span(&packet, 1)), 1U);
     }
     EXPECT_FALSE(queue.empty());
     std::array<rte_mbuf*, 64> out{};
@@ -40,33 +40,33 @@ TEST(SpreadQueue, GivesWhatItGotInOrder) {
 }
 
 TEST(SpreadQueue, TakesNoMoreThanItHolds) {
-    SpreadQueue queue;
+    SpreadQueue queue(2);
     std::vector<rte_mbuf> mbufs(kSpreadQueueSlots + 10);
     std::vector<rte_mbuf*> packets;
     for (rte_mbuf& one : mbufs) {
         packets.push_back(&one);
     }
-    EXPECT_EQ(queue.push(packets), kSpreadQueueSlots - 1);
+    EXPECT_EQ(queue.push(1, packets), kSpreadQueueSlots);
     std::vector<rte_mbuf*> out(packets.size());
-    EXPECT_EQ(queue.pop(out), kSpreadQueueSlots - 1);
+    EXPECT_EQ(queue.pop(out), kSpreadQueueSlots);
 }
 
 TEST(SpreadQueue, FreesWhatNobodyTook) {
     const LeakCheck leak_check;
-    SpreadQueue queue;
+    SpreadQueue queue(2);
     rte_mbuf* packet = rte_pktmbuf_alloc(packet_pool());
-    ASSERT_EQ(queue.push(std::span(&packet, 1)), 1U);
+    ASSERT_EQ(queue.push(0, std::span(&packet, 1)), 1U);
 }
 
 TEST(SpreadQueue, KeepsTheOrderOfEachOfManyProducers) {
     constexpr std::size_t kEach = 20000;
-    SpreadQueue queue;
+    SpreadQueue queue(2);
     std::array<std::vector<rte_mbuf>, 2> mbufs{
         std::vector<rte_mbuf>(kEach), std::vector<rte_mbuf>(kEach)};
     const auto produce = [&](std::size_t producer) {
         for (rte_mbuf& one : mbufs[producer]) {
             rte_mbuf* packet = &one;
-            while (queue.push(std::span(&packet, 1)) == 0) {
+            while (queue.push(producer, std::span(&packet, 1)) == 0) {
                 std::this_thread::yield();
             }
         }
@@ -96,7 +96,7 @@ class SpreadTest : public PacketPath {
 protected:
     SpreadTest() {
         for (auto& queue : queues) {
-            queue = std::make_unique<SpreadQueue>();
+            queue = std::make_unique<SpreadQueue>(2);
         }
         snapshot.ports[kGre].spread = true;
         other->worker = 1;
