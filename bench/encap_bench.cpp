@@ -2,9 +2,9 @@
 //
 // Encapsulation and decapsulation of each protocol alone: the prebuilt headers copied and patched
 // into plain memory, with a key only and with all that the protocol offers; dataplane::encap() of
-// packets, the output queue included; admit() of tunnel packets, which validates, finds the tunnel
-// and strips. The floors only copy the same number of header bytes and move the same packets. Main
-// thread only.
+// packets, the output queue included; admit_burst() of tunnel packets, which validates, finds the
+// tunnel and strips. The floors only copy the same number of header bytes and move the same
+// packets. Main thread only.
 #include <array>
 #include <cstring>
 #include <memory>
@@ -123,9 +123,9 @@ void encap_packets(benchmark::State& state, std::uint8_t index) {
     Packets packets(inner_frames());
     const auto work = [&] {
         for (std::size_t number = 0; number < kStageBursts; ++number) {
-            for (rte_mbuf* packet : packets.burst(number)) {
-                dataplane::encap(path.context(), PathFixture::tunnel_port(index), packet);
-            }
+            dataplane::encap_burst(
+                path.context(), PathFixture::tunnel_port(index), packets.burst(number)
+            );
             dataplane::flush(path.context());
         }
     };
@@ -175,16 +175,11 @@ void admit_packets(benchmark::State& state, std::uint8_t index) {
     bool right = true;
     const auto work = [&] {
         for (std::size_t number = 0; number < kStageBursts; ++number) {
-            dataplane::PeerMemo memo;
-            std::array<dataplane::Arrival, kBurstMax> arrivals;
-            for (std::size_t i = 0; i < kBurstMax; ++i) {
-                const auto reason = dataplane::admit(
-                    path.context(), kUplink, packets.burst(number)[i], memo, arrivals[i]
-                );
-                right = right && reason == dataplane::DropReason::none &&
-                        arrivals[i].key.in_port == PathFixture::tunnel_port(index);
-            }
-            benchmark::DoNotOptimize(arrivals);
+            dataplane::Batch batch;
+            dataplane::admit_burst(path.context(), kUplink, packets.burst(number), batch);
+            right = right && batch.count() == kBurstMax &&
+                    batch.keys()[0].in_port == PathFixture::tunnel_port(index);
+            benchmark::DoNotOptimize(batch);
         }
     };
     measure_staged(

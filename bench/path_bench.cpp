@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The packet path, in bursts of 32: admit() and look-up alone, and process_burst() with flush()
-// from a received packet to the device. Beside it the least that a DPDK program does for the same
-// packets: read the addresses, look them up in rte_hash, add or remove a fixed header, send. It
-// checks nothing, counts nothing, knows one tunnel and patches no header, so it is a floor. The
-// devices cost nothing in either. Main thread only.
+// The packet path, in bursts of 32: admit_burst() and look-up alone, and process_burst() with
+// flush() from a received packet to the device. Beside it the least that a DPDK program does for
+// the same packets: read the addresses, look them up in rte_hash, add or remove a fixed header,
+// send. It checks nothing, counts nothing, knows one tunnel and patches no header, so it is a
+// floor. The devices cost nothing in either. Main thread only.
 #include <array>
 #include <cstring>
 #include <span>
@@ -38,24 +38,15 @@ std::vector<Frame> plain_frames() {
     return {inner_frame(1)};
 }
 
-/// A burst through admit() and the look-up; false when one was dropped or missed.
+/// A burst through admit_burst() and the look-up; false when one was dropped or missed.
 bool admit_and_find(dataplane::Context& context, Burst burst) {
-    std::array<dataplane::Arrival, kBurstMax> arrivals;
-    std::array<FlowKey, kBurstMax> keys;
-    std::array<std::uint32_t, kBurstMax> hashes;
     std::array<const dataplane::FlowEntry*, kBurstMax> found;
-    dataplane::PeerMemo memo;
-    bool right = true;
-    for (std::size_t i = 0; i < kBurstMax; ++i) {
-        const auto reason = dataplane::admit(context, kFlowIngress, burst[i], memo, arrivals[i]);
-        right = right && reason == dataplane::DropReason::none;
-    }
-    for (std::size_t i = 0; i < kBurstMax; ++i) {
-        keys[i] = arrivals[i].key;
-        hashes[i] = dataplane::hash(keys[i]);
-    }
-    context.flows->find_burst(keys, hashes, found);
-    for (const dataplane::FlowEntry* entry : found) {
+    dataplane::Batch batch;
+    dataplane::admit_burst(context, kFlowIngress, burst, batch);
+    const auto entries = std::span(found).first(batch.runs());
+    context.flows->find_burst(batch.keys(), batch.hashes(), entries);
+    bool right = batch.count() == kBurstMax;
+    for (const dataplane::FlowEntry* entry : entries) {
         right = right && entry != nullptr;
     }
     return right;
@@ -107,6 +98,27 @@ void switch_packets(benchmark::State& state, std::size_t flows) {
     measure_path(state, path, kFlowIngress, packets, [&] { packets.address(ring); });
 }
 
+/// Frames of as many IP flows as there are packets, between the two hosts of one flow of `set`:
+/// what a bridge that learns sees of two machines that talk much.
+std::vector<Frame> tuple_frames(const FlowSet& set) {
+    std::vector<Frame> frames;
+    const FlowKey& key = set.present().front();
+    for (std::uint32_t i = 0; i < kStagePackets; ++i) {
+        Frame frame = inner_frame(i);
+        std::memcpy(frame.data(), key.destination.bytes.data(), 6);
+        std::memcpy(frame.data() + 6, key.source.bytes.data(), 6);
+        frames.push_back(frame);
+    }
+    return frames;
+}
+
+void switch_tuples(benchmark::State& state) {
+    FlowSet& set = flow_set(kTunnelFlows);
+    PathFixture path(set.cache());
+    Packets packets(tuple_frames(set));
+    measure_path(state, path, kFlowIngress, packets, [&] { packets.reset(); });
+}
+
 /// Whether packets go into the tunnel or come out of it.
 enum class Direction : bool { encap, decap };
 
@@ -145,28 +157,33 @@ void insert_tunnel_flows(
     }
 }
 
+/// Whose packets: of many pairs of hosts, or many IP flows of one pair.
+enum class Mix : bool { pairs, tuples };
+
 /// One frame for each packet, with the addresses of the flows of `set`.
-std::vector<Frame> tunnel_path_frames(const FlowSet& set, Direction direction, std::uint8_t index) {
-    std::vector<Frame> frames;
+std::vector<Frame>
+tunnel_path_frames(const FlowSet& set, Direction direction, std::uint8_t index, Mix mix) {
+    std::vector<Frame> frames = tuple_frames(set);
     for (std::uint32_t i = 0; i < kStagePackets; ++i) {
-        Frame frame = inner_frame(i);
-        const FlowKey& key = set.present()[i % set.present().size()];
-        std::memcpy(frame.data(), key.destination.bytes.data(), 6);
-        std::memcpy(frame.data() + 6, key.source.bytes.data(), 6);
-        frames.push_back(
-            direction == Direction::encap ? frame
-                                          : tunnel_frame(PathFixture::remote_template(index), frame)
-        );
+        Frame& frame = frames[i];
+        if (mix == Mix::pairs) {
+            const FlowKey& key = set.present()[i % set.present().size()];
+            std::memcpy(frame.data(), key.destination.bytes.data(), 6);
+            std::memcpy(frame.data() + 6, key.source.bytes.data(), 6);
+        }
+        if (direction == Direction::decap) {
+            frame = tunnel_frame(PathFixture::remote_template(index), frame);
+        }
     }
     return frames;
 }
 
-void tunnel_packets(benchmark::State& state, Direction direction, std::uint8_t index) {
+void tunnel_packets(benchmark::State& state, Direction direction, std::uint8_t index, Mix mix) {
     const FlowSet& set = flow_set(kTunnelFlows);
     dataplane::FlowCache cache(kTunnelFlows);
     insert_tunnel_flows(cache, set, direction, index);
     PathFixture path(cache);
-    Packets packets(tunnel_path_frames(set, direction, index));
+    Packets packets(tunnel_path_frames(set, direction, index, mix));
     const std::uint16_t port = direction == Direction::encap ? kFlowIngress : kUplink;
     measure_path(state, path, port, packets, [&] { packets.reset(); });
 }
@@ -233,7 +250,7 @@ void switch_floor(benchmark::State& state, std::size_t flows) {
 
 void tunnel_floor(benchmark::State& state, Direction direction, std::uint8_t index) {
     FlowSet& set = flow_set(kTunnelFlows);
-    Packets packets(tunnel_path_frames(set, direction, index));
+    Packets packets(tunnel_path_frames(set, direction, index, Mix::pairs));
     const auto header = PathFixture::remote_template(index);
     const auto reset = [&] { packets.reset(); };
     if (direction == Direction::encap) {
@@ -266,12 +283,16 @@ void add_path_benches(Suite& suite) {
         });
         suite.add_beside("path/switch" + count, floor, floor_body);
     }
+    suite.add("path/tuples/switch", switch_tuples);
     for_each_protocol([&]<class P>(std::uint8_t index) {
         for (const Direction direction : {Direction::encap, Direction::decap}) {
             const std::string name =
                 (direction == Direction::encap ? "encap/" : "decap/") + std::string(P::kName);
             suite.add("path/" + name, [=](benchmark::State& state) {
-                tunnel_packets(state, direction, index);
+                tunnel_packets(state, direction, index, Mix::pairs);
+            });
+            suite.add("path/tuples/" + name, [=](benchmark::State& state) {
+                tunnel_packets(state, direction, index, Mix::tuples);
             });
             if (direction == Direction::decap && tunnel_payload(index) == tunnels::Payload::ip) {
                 return;  // The floor looks up the MAC addresses of the inner frame; there is none.

@@ -13,6 +13,7 @@
 #include "dataplane/counters.hpp"
 #include "dataplane/flow_cache.hpp"
 #include "dataplane/icmp_limiter.hpp"
+#include "dataplane/known_peers.hpp"
 #include "dataplane/pending_flows.hpp"
 #include "dataplane/port.hpp"
 #include "dataplane/reassembler.hpp"
@@ -41,6 +42,7 @@ struct Context {
     bool upcall_sent = false;            ///< The slow path has to be woken.
     IcmpLimiter ask_limiter;   ///< Of questions to the slow path that any packet may raise.
     IcmpLimiter icmp_limiter;  ///< Of errors told to senders.
+    KnownPeers known_peers;
     std::optional<Reassembler> reassembler;  ///< Of outer fragments.
     std::vector<SpreadQueue*> spread;  ///< Of each worker; empty: every worker keeps what it gets.
     std::vector<TxQueue> spread_out;   ///< By worker: what is about to go into its queue.

@@ -13,6 +13,7 @@
 #include <rte_cycles.h>
 
 #include "dataplane/clock.hpp"
+#include "dataplane/deliver.hpp"
 #include "dataplane/encap.hpp"
 #include "dataplane/fragment.hpp"
 #include "dataplane/offload.hpp"
@@ -33,7 +34,6 @@ namespace {
 constexpr std::uint8_t kIpProtocolIcmp = 1;
 constexpr std::uint8_t kIpProtocolIcmpv6 = 58;
 constexpr std::uint8_t kIpProtocolFragment = 44;  // The fragment header of IPv6 (RFC 8200 4.5).
-constexpr std::uint32_t kEthernetBytes = sizeof(tunnels::EthernetHeader);
 
 /// Whether a packet to `address` is for this host. Packets of one peer, which come in runs, say so
 /// by the memo.
@@ -339,6 +339,38 @@ std::uint16_t identify(
     return port;
 }
 
+/// Remembers a peer by the headers of one of its packets, when packets like it are treated alike.
+void learn_peer(
+    Context& context,
+    const Arrival& arrival,
+    std::uint16_t in_port,
+    const Listener& listener,
+    const tunnels::Outer& outer,
+    const tunnels::Parsed& parsed
+) noexcept {
+    const Snapshot& snapshot = *context.snapshot;
+    const std::uint16_t port = arrival.key.in_port;
+    const PortView& view = snapshot.ports[port];
+    const TunnelView& tunnel = snapshot.tunnels[view.tunnel];
+    if (arrival.packet->nb_segs != 1 || packet::has_offload(arrival.packet) ||
+        tunnel.transmit.oversize == Oversize::clamp_mss) {
+        return;
+    }
+    const auto frame = packet::head(std::as_const(arrival.packet));
+    const auto match = tunnels::make_match(frame, outer, parsed, listener.protocol);
+    if (!match) {
+        return;
+    }
+    KnownPeer peer;
+    peer.match = *match;
+    peer.in_port = in_port;
+    peer.tunnel_port = port;
+    peer.bridge = view.bridge;
+    peer.is_l3 = parsed.payload == tunnels::Payload::ip;
+    peer.reader = FrameReader(view, port);
+    context.known_peers.insert(peer, frame);
+}
+
 /// Stages 8 and 9, for a packet of the tunnel of arrival.key.in_port.
 DropReason strip(
     Context& context, Arrival& arrival, const tunnels::Outer& outer, const tunnels::Parsed& parsed
@@ -389,10 +421,12 @@ Decap decap(Context& context, PeerMemo& memo, Arrival& arrival, DropReason& reas
         return Decap::dropped;
     }
     tunnels::Parsed parsed;
+    const std::uint16_t in_port = arrival.key.in_port;
     const std::uint16_t port = identify(context, *listener, outer, memo, arrival, parsed, reason);
     if (port == kPortNone || reason != DropReason::none) {
         return Decap::dropped;
     }
+    learn_peer(context, arrival, in_port, *listener, outer, parsed);
     reason = strip(context, arrival, outer, parsed);
     if (reason != DropReason::none) {
         return Decap::dropped;
@@ -400,82 +434,24 @@ Decap decap(Context& context, PeerMemo& memo, Arrival& arrival, DropReason& reas
     return parsed.payload == tunnels::Payload::ip ? deliver(context, arrival, reason) : Decap::done;
 }
 
-namespace {
-
-/// Source of frames that the gateway's kernel gets from an L3 tunnel, as Open vSwitch has it.
-constexpr MacAddress kTunnelMac{{0x02, 0, 0, 0, 0, 0}};
-
-/// Gives a packet whose host is not known to the slow path, which asks the kernel for it.
-Decap ask_for_host(
-    Context& context, Arrival& arrival, DropReason& reason, const IpAddress& host
-) noexcept {
-    Upcall upcall;
-    upcall.kind = Upcall::Kind::host;
-    upcall.port = arrival.key.in_port;
-    upcall.packet = arrival.packet;
-    upcall.address = host;
-    // A scan of addresses that nobody has must not keep the slow path from other flows.
-    if (!context.ask_limiter.take(clock_ms())) {
-        reason = DropReason::l3_no_host;
-        return Decap::dropped;
+DropReason admit_stripped(Context& context, Arrival& arrival, std::uint8_t outer_tos) noexcept {
+    const std::uint16_t port = arrival.key.in_port;
+    DropReason reason = DropReason::none;
+    if ((outer_tos & tunnels::kEcnMask) != 0) {
+        reason = merge_ecn(context, port, arrival.packet, outer_tos);
     }
-    if (!context.ask(upcall)) {
-        reason = DropReason::upcall_queue_full;
-        return Decap::dropped;
-    }
-    arrival.packet = nullptr;
-    return Decap::kept;
-}
-
-}  // namespace
-
-Decap deliver(Context& context, Arrival& arrival, DropReason& reason) noexcept {
-    const PortView& view = context.snapshot->ports[arrival.key.in_port];
-    const BridgeView& bridge = context.snapshot->bridges[view.bridge];
-    if (!make_head_contiguous(context, arrival.packet)) {
-        reason = DropReason::no_buffer;
-        return Decap::dropped;
-    }
-    const auto ip = tunnels::read_ip_packet(
-        packet::head(std::as_const(arrival.packet)), packet::length(arrival.packet)
-    );
-    if (!ip) {
-        reason = DropReason::inner_malformed;
-        return Decap::dropped;
-    }
-    const IpAddress& destination = ip->destination;
-    if (!bridge.l3 || !tunnels::is_routable(*ip)) {
-        reason = DropReason::l3_no_host;
-        return Decap::dropped;
-    }
-    packet::trim(arrival.packet, ip->bytes);
-    const MacAddress* to = bridge.l3->hosts.find(destination);
-    const MacAddress* from = to != nullptr ? &bridge.local_mac : &kTunnelMac;
-    if (to != nullptr) {
-        reason = age(context, arrival.packet, 0);
-        if (reason != DropReason::none) {
-            return Decap::dropped;
+    if (reason == DropReason::none && context.snapshot->ports[port].is_l3) {
+        switch (deliver(context, arrival, reason)) {
+        case Decap::kept:
+            return DropReason::none;
+        case Decap::done:
+            break;
+        case Decap::dropped:
+        case Decap::not_ours:
+            return reason;
         }
-    } else if (!bridge.l3->gateway.contains(destination) && bridge.l3->find_eid(destination) == nullptr) {
-        return ask_for_host(context, arrival, reason, destination);
-    } else {
-        to = &bridge.local_mac;
     }
-    rte_mbuf* made = packet::push(arrival.packet, kEthernetBytes, context.pools.packets);
-    if (made == nullptr) {
-        reason = DropReason::no_buffer;
-        return Decap::dropped;
-    }
-    arrival.packet = made;
-    // By fields, as they are read again: words that span them would wait for the stores.
-    std::byte* front = packet::head(made).data();
-    tunnels::store(front + offsetof(tunnels::EthernetHeader, destination), *to);
-    tunnels::store(front + offsetof(tunnels::EthernetHeader, source), *from);
-    tunnels::store(
-        front + offsetof(tunnels::EthernetHeader, ether_type),
-        tunnels::Be16(destination.is_v4() ? tunnels::kEtherTypeIpv4 : tunnels::kEtherTypeIpv6)
-    );
-    return Decap::done;
+    return reason == DropReason::none ? admit_inner(context, arrival) : reason;
 }
 
 }  // namespace culvert::dataplane

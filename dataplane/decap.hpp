@@ -19,10 +19,11 @@ enum class Decap : std::uint8_t {
 [[nodiscard]] Decap
 decap(Context& context, PeerMemo& memo, Arrival& arrival, DropReason& reason) noexcept;
 
-/// Puts an Ethernet header in front of the IP packet `arrival.packet`, which came out of the L3
-/// tunnel of port `arrival.key.in_port`: to the host that has its destination, or to the local port
-/// when that is the gateway itself or an EID behind another tunnel. A destination whose MAC address
-/// is not known goes to the slow path (kept).
-[[nodiscard]] Decap deliver(Context& context, Arrival& arrival, DropReason& reason) noexcept;
+/// The rest of admission for a packet of tunnel port `arrival.key.in_port` whose outer headers were
+/// taken off, of the kind that KnownPeers knows: outer ECN, and for a bare IP packet deliver(),
+/// then admit_inner(). None, or why it is to be dropped; `arrival.packet` is null when it was
+/// handed on.
+[[nodiscard]] DropReason
+admit_stripped(Context& context, Arrival& arrival, std::uint8_t outer_tos) noexcept;
 
 }  // namespace culvert::dataplane

@@ -16,31 +16,6 @@ constexpr std::uint32_t kVlanTagBytes = 4;
 constexpr unsigned kTransmitTries =
     8;  // A device that takes nothing this often loses the rest of the burst.
 
-void flush_port(Context& context, std::uint16_t port) noexcept {
-    TxQueue& queue = context.tx[port];
-    std::array<std::uint32_t, kBurstMax> bytes{};
-    for (std::size_t i = 0; i < queue.count; ++i) {
-        bytes[i] = packet::length(queue.packets[i]);
-    }
-    Port& device = *context.snapshot->ports[port].device;
-    std::size_t sent = 0;
-    for (unsigned i = 0; i < kTransmitTries && sent < queue.count; ++i) {
-        sent += device.transmit(
-            context.worker, std::span(queue.packets).subspan(sent, queue.count - sent)
-        );
-    }
-    std::uint64_t sent_bytes = 0;
-    for (std::size_t i = 0; i < sent; ++i) {
-        sent_bytes += bytes[i];
-    }
-    context.counters->ports[port].tx_packets.add(sent);
-    context.counters->ports[port].tx_bytes.add(sent_bytes);
-    for (std::size_t i = sent; i < queue.count; ++i) {
-        context.drop(queue.packets[i], DropReason::tx_failed, port);
-    }
-    queue.count = 0;
-}
-
 }  // namespace
 
 rte_mbuf*
@@ -65,15 +40,29 @@ retag(Context& context, rte_mbuf* packet, bool tagged, bool wanted, std::uint16_
     return made;
 }
 
-void enqueue(Context& context, std::uint16_t port, rte_mbuf* packet) noexcept {
+void flush_port(Context& context, std::uint16_t port) noexcept {
     TxQueue& queue = context.tx[port];
-    if (queue.count == 0) {
-        context.tx_ports.push_back(port);
+    std::array<std::uint32_t, kBurstMax> bytes{};
+    for (std::size_t i = 0; i < queue.count; ++i) {
+        bytes[i] = packet::length(queue.packets[i]);
     }
-    queue.packets[queue.count++] = packet;
-    if (queue.count == kBurstMax) {
-        flush_port(context, port);
+    Port& device = *context.snapshot->ports[port].device;
+    std::size_t sent = 0;
+    for (unsigned i = 0; i < kTransmitTries && sent < queue.count; ++i) {
+        sent += device.transmit(
+            context.worker, std::span(queue.packets).subspan(sent, queue.count - sent)
+        );
     }
+    std::uint64_t sent_bytes = 0;
+    for (std::size_t i = 0; i < sent; ++i) {
+        sent_bytes += bytes[i];
+    }
+    context.counters->ports[port].tx_packets.add(sent);
+    context.counters->ports[port].tx_bytes.add(sent_bytes);
+    for (std::size_t i = sent; i < queue.count; ++i) {
+        context.drop(queue.packets[i], DropReason::tx_failed, port);
+    }
+    queue.count = 0;
 }
 
 void flush(Context& context) noexcept {

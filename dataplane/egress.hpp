@@ -14,9 +14,20 @@ namespace culvert::dataplane {
 [[nodiscard]] rte_mbuf*
 retag(Context& context, rte_mbuf* packet, bool tagged, bool wanted, std::uint16_t vlan) noexcept;
 
+/// Sends what is queued on one device.
+void flush_port(Context& context, std::uint16_t port) noexcept;
+
 /// Queues a finished packet on a device; a full queue is sent at once. Precondition: the port has a
 /// device.
-void enqueue(Context& context, std::uint16_t port, rte_mbuf* packet) noexcept;
+inline void enqueue(Context& context, std::uint16_t port, rte_mbuf* packet) noexcept {
+    TxQueue& queue = context.tx[port];
+    queue.packets[queue.count++] = packet;
+    if (queue.count == 1) {
+        context.tx_ports.push_back(port);
+    } else if (queue.count == kBurstMax) {
+        flush_port(context, port);
+    }
+}
 
 /// Sends what is queued on every device.
 void flush(Context& context) noexcept;

@@ -13,8 +13,6 @@
 #include <optional>
 #include <utility>
 
-#include <rte_memcpy.h>
-
 #include "dataplane/clock.hpp"
 #include "dataplane/egress.hpp"
 #include "dataplane/fragment.hpp"
@@ -24,6 +22,7 @@
 #include "tunnels/ecn.hpp"
 #include "tunnels/headers.hpp"
 #include "tunnels/icmp_error.hpp"
+#include "tunnels/outer_patch.hpp"
 #include "tunnels/protocols.hpp"
 #include "tunnels/tcp_mss.hpp"
 
@@ -129,29 +128,13 @@ void send_fragments(
     }
 }
 
-/// Writes the tunnel's headers in front of `packet` by what the packet and its flow say. Returns
-/// the packet, or nullptr (still the caller's) when no buffer is free.
-rte_mbuf* prepend(
-    Context& context, const TunnelView& tunnel, rte_mbuf* packet, const tunnels::Inner& inner
+/// What few tunnels have in their headers beside patch_outer()'s: fields of the tunnel header, and
+/// checksums over the payload.
+void complete_rest(
+    const TunnelView& tunnel, rte_mbuf* packet, const tunnels::Inner& inner
 ) noexcept {
     const tunnels::EncapTemplate& header = tunnel.header;
-    const TunnelTransmit& rules = tunnel.transmit;
-    rte_mbuf* made = packet::push(packet, header.length, context.pools.packets);
-    if (made == nullptr) {
-        return nullptr;
-    }
-    const auto out = packet::head(made).first(header.length);
-    rte_memcpy(out.data(), header.bytes.data(), header.length);
-    const unsigned dscp = rules.inherit_tos ? inner.tos & ~unsigned{tunnels::kEcnMask} : header.tos;
-    tunnels::patch_outer(
-        header,
-        out,
-        {.frame_bytes = packet::length(made),
-         .entropy = inner.hash,
-         .ip_id = context.next_ip_id++,
-         .tos = static_cast<std::uint8_t>(dscp | tunnels::ecn_encap(rules.ecn, inner.tos)),
-         .ttl = rules.inherit_ttl && inner.version != 0 ? inner.ttl : header.ttl}
-    );
+    const auto out = packet::head(packet).first(header.length);
     if (header.patched) {
         const bool sequenced = header.sequenced && tunnel.sequence;
         tunnels::patch_tunnel(
@@ -161,15 +144,42 @@ rte_mbuf* prepend(
              .sequence =
                  sequenced ? tunnel.sequence->next_sent.fetch_add(1, std::memory_order_relaxed) : 0,
              .entropy = inner.hash,
-             .group_policy = packet::group_policy(made)}
+             .group_policy = packet::group_policy(packet)}
         );
     }
     if (header.udp_checksum) {
-        write_udp_checksum(header, made);
+        write_udp_checksum(header, packet);
     } else if (header.checksum_offset != 0) {
-        write_tunnel_checksum(header, made);
+        write_tunnel_checksum(header, packet);
     }
-    return made;
+}
+
+/// Writes the tunnel's headers into the front of `packet`, which has `bytes` with them, by what the
+/// inner packet and its flow say.
+inline void write_headers(
+    Context& context,
+    const TunnelView& tunnel,
+    const tunnels::OuterWriter& writer,
+    rte_mbuf* packet,
+    std::size_t bytes,
+    const tunnels::Inner& inner
+) noexcept {
+    const tunnels::EncapTemplate& header = tunnel.header;
+    const TunnelTransmit& rules = tunnel.transmit;
+    const unsigned dscp = rules.inherit_tos ? inner.tos & ~unsigned{tunnels::kEcnMask} : header.tos;
+    auto* out = rte_pktmbuf_mtod(packet, std::byte*);
+    writer.copy(out);
+    writer.patch(
+        out,
+        {.frame_bytes = bytes,
+         .entropy = inner.hash,
+         .ip_id = context.next_ip_id++,
+         .tos = static_cast<std::uint8_t>(dscp | tunnels::ecn_encap(rules.ecn, inner.tos)),
+         .ttl = rules.inherit_ttl && inner.version != 0 ? inner.ttl : header.ttl}
+    );
+    if (header.patched || header.udp_checksum || header.checksum_offset != 0) [[unlikely]] {
+        complete_rest(tunnel, packet, inner);
+    }
 }
 
 /// Sends a finished packet through a resolved tunnel; what is larger than the underlay's MTU is cut
@@ -190,11 +200,13 @@ void encap_one(
         context.drop(packet, DropReason::tunnel_mtu_exceeded, port);
         return;
     }
-    rte_mbuf* made = prepend(context, tunnel, packet, inner);
+    rte_mbuf* made = packet::push(packet, tunnel.header.length, context.pools.packets);
     if (made == nullptr) {
         context.drop(packet, DropReason::no_buffer, port);
         return;
     }
+    const tunnels::OuterWriter writer(tunnel.header);
+    write_headers(context, tunnel, writer, made, packet::length(made), inner);
     PortCounters& counters = context.counters->ports[port];
     counters.tx_packets.add(1);
     counters.tx_bytes.add(inner_bytes);
@@ -296,6 +308,11 @@ unsigned common_bits(const IpAddress& a, const IpAddress& b) noexcept {
         }
     }
     return static_cast<unsigned>(a.bytes.size() * 8);
+}
+
+/// Whether headers can be written in front of the frame as it is, and nothing is left undone in it.
+bool takes_headers(const rte_mbuf* frame, std::uint32_t bytes) noexcept {
+    return packet::is_plain(frame) && rte_pktmbuf_headroom(frame) >= bytes;
 }
 
 /// The gateway's address in the subnet of the sender of `ip` (RFC 1812 section 4.3.2.4); a gateway
@@ -416,6 +433,55 @@ void encap(Context& context, std::uint16_t port, rte_mbuf* frame) noexcept {
     finish(context, port, frame, [&](rte_mbuf* finished) {
         encap_one(context, tunnel, port, finished, inner);
     });
+}
+
+void encap_burst(Context& context, std::uint16_t port, std::span<rte_mbuf* const> frames) noexcept {
+    const Snapshot& snapshot = *context.snapshot;
+    const TunnelView& tunnel = snapshot.tunnels[snapshot.ports[port].tunnel];
+    const PortView* out = tunnel.resolved ? snapshot.port(tunnel.out_port) : nullptr;
+    const bool open =
+        out != nullptr && out->device && out->up && tunnel.transmit.oversize != Oversize::clamp_mss;
+    const bool bare = tunnel.transmit.payload == tunnels::Payload::ip;
+    const tunnels::EncapTemplate& header = tunnel.header;
+    const std::uint32_t limit =
+        std::min<std::uint32_t>(tunnel.underlay_mtu, kOuterPacketBytesMax) + header.ip_offset;
+    const tunnels::OuterWriter writer(header);
+    std::uint64_t bytes = 0;
+    std::uint64_t count = 0;
+    for (rte_mbuf* frame : frames) {
+        if (!open || !takes_headers(frame, header.length)) [[unlikely]] {
+            encap(context, port, frame);
+            continue;
+        }
+        const auto send = [&](const tunnels::Inner& inner) noexcept __attribute__((always_inline)) {
+            if (bare && !trim_padding(frame, inner)) {
+                encap(context, port, frame);
+                return;
+            }
+            const std::uint32_t stripped = bare ? inner.ip_offset : 0;
+            const std::uint32_t made = frame->data_len - stripped + header.length;
+            if (made > limit) [[unlikely]] {
+                encap(context, port, frame);
+                return;
+            }
+            bytes += made;
+            ++count;
+            packet::push_head(frame, header.length - stripped);
+            write_headers(context, tunnel, writer, frame, made, inner);
+            enqueue(context, tunnel.out_port, frame);
+        };
+        // Twice, as the compiler would else have the two results meet in memory.
+        const auto head = packet::head(std::as_const(frame));
+        tunnels::Inner inner;
+        if (tunnels::inspect_plain(head, tunnels::Payload::ethernet, inner)) [[likely]] {
+            send(inner);
+        } else {
+            send(tunnels::inspect_inner(head, tunnels::Payload::ethernet));
+        }
+    }
+    PortCounters& counters = context.counters->ports[port];
+    counters.tx_packets.add(count);
+    counters.tx_bytes.add(bytes - count * header.length);
 }
 
 }  // namespace culvert::dataplane

@@ -3,6 +3,8 @@
 // Puts a frame into a tunnel. Mirror image of decap.hpp. Worker threads only.
 #pragma once
 
+#include <span>
+
 #include "dataplane/context.hpp"
 #include "tunnels/icmp_error.hpp"
 #include "tunnels/inner.hpp"
@@ -13,6 +15,9 @@ namespace culvert::dataplane {
 /// next hop is not resolved goes to the slow path. What does not fit is treated by the tunnel's
 /// Oversize. Takes the packet.
 void encap(Context& context, std::uint16_t port, rte_mbuf* frame) noexcept;
+
+/// encap() of several frames, at most kBurstMax, in their order.
+void encap_burst(Context& context, std::uint16_t port, std::span<rte_mbuf* const> frames) noexcept;
 
 /// Bytes of IP packet that a tunnel carries without fragments; 0 when not even its headers fit.
 [[nodiscard]] std::uint32_t

@@ -55,6 +55,11 @@ struct alignas(64) Bucket {
 };
 static_assert(sizeof(Bucket) == 64);
 
+[[nodiscard]] std::uint16_t tag_of(std::uint32_t hash) noexcept {
+    const auto high = static_cast<std::uint16_t>(hash >> 16U);
+    return high == kTagEmpty ? std::uint16_t{1} : high;
+}
+
 /// The slots of `bucket` that carry `tag`, as a bit mask. Two loads rather than one: 16 bytes are
 /// not atomic on every x86-64, and slots are independent of each other.
 [[nodiscard]] unsigned slots_with_tag(const Bucket& bucket, std::uint16_t tag) noexcept {
@@ -75,12 +80,6 @@ void set_tag(Bucket& bucket, unsigned slot, std::uint16_t tag) noexcept {
     const std::uint64_t others =
         word.load(std::memory_order_relaxed) & ~(std::uint64_t{0xffff} << shift);
     word.store(others | (std::uint64_t{tag} << shift), std::memory_order_release);
-}
-
-[[nodiscard]] bool same_key(const FlowKey& a, const FlowKey& b) noexcept {
-    const __m128i left = _mm_load_si128(reinterpret_cast<const __m128i*>(&a));
-    const __m128i right = _mm_load_si128(reinterpret_cast<const __m128i*>(&b));
-    return _mm_movemask_epi8(_mm_cmpeq_epi8(left, right)) == 0xffff;
 }
 
 void prefetch_line(const void* address) noexcept {
@@ -144,7 +143,8 @@ struct FlowCache::Table {
     // --- readers and writer ---
     [[nodiscard]] Choice choose(std::uint32_t hash) const noexcept;
     [[nodiscard]] Hit locate(const FlowKey& key, std::uint32_t hash) const noexcept;
-    [[nodiscard]] std::uint32_t candidate(const Bucket& bucket, std::uint16_t tag) const noexcept;
+    [[nodiscard]] const FlowEntry*
+    candidate(const Bucket& bucket, std::uint16_t tag) const noexcept;
 
     // --- the writer ---
     [[nodiscard]] std::uint32_t allocate() noexcept;
@@ -192,8 +192,7 @@ FlowCache::Table::Table(std::size_t rounded_capacity)
 
 Choice FlowCache::Table::choose(std::uint32_t hash) const noexcept {
     const std::uint32_t mask = bucket_count - 1;
-    const auto high = static_cast<std::uint16_t>(hash >> 16U);
-    const std::uint16_t tag = high == kTagEmpty ? std::uint16_t{1} : high;
+    const std::uint16_t tag = tag_of(hash);
     // The odd distance makes the two buckets differ. The multiply spreads the tag, whose low bits
     // are also bits of the bucket number in large tables.
     const std::uint32_t distance = ((tag * 0x9e3779b1U) >> 8U) | 1U;
@@ -207,7 +206,7 @@ Hit FlowCache::Table::locate(const FlowKey& key, std::uint32_t hash) const noexc
         for (unsigned mask = slots_with_tag(bucket, choice.tag); mask != 0; mask &= mask - 1) {
             const auto slot = static_cast<unsigned>(std::countr_zero(mask));
             const std::uint32_t entry = bucket.entries[slot].load(std::memory_order_acquire);
-            if (same_key(entries[entry].key, key)) {
+            if (entries[entry].key == key) {
                 return {.slot = {.bucket = &bucket, .number = slot}, .entry = entry};
             }
         }
@@ -215,14 +214,17 @@ Hit FlowCache::Table::locate(const FlowKey& key, std::uint32_t hash) const noexc
     return {};
 }
 
-std::uint32_t FlowCache::Table::candidate(const Bucket& bucket, std::uint16_t tag) const noexcept {
-    const unsigned mask = slots_with_tag(bucket, tag);
-    if (mask == 0) {
-        return kNoEntry;
+/// The first entry of `bucket` with the tag, which nearly always is the key's; on its way to the
+/// cache.
+inline const FlowEntry*
+FlowCache::Table::candidate(const Bucket& bucket, std::uint16_t tag) const noexcept {
+    const unsigned slots = slots_with_tag(bucket, tag);
+    if (slots == 0) {
+        return nullptr;
     }
-    const auto slot = static_cast<unsigned>(std::countr_zero(mask));
-    const std::uint32_t entry = bucket.entries[slot].load(std::memory_order_acquire);
-    prefetch_line(&entries[entry]);
+    const auto slot = static_cast<unsigned>(std::countr_zero(slots));
+    const FlowEntry* entry = &entries[bucket.entries[slot].load(std::memory_order_acquire)];
+    prefetch_line(entry);
     return entry;
 }
 
@@ -333,35 +335,28 @@ void FlowCache::find_burst(
     std::span<const FlowEntry*> found
 ) const noexcept {
     const Table& table = *table_;
-    std::array<std::uint32_t, kBurstMax> candidates;
-    for (std::size_t base = 0; base < keys.size(); base += kBurstMax) {
-        const std::size_t count = std::min(kBurstMax, keys.size() - base);
-        for (std::size_t i = 0; i < count; ++i) {
-            prefetch(hashes[base + i]);
+    const Bucket* const buckets = table.buckets;
+    const std::uint32_t mask = table.bucket_count - 1;
+    for (const std::uint32_t hash : hashes) {
+        prefetch_line(&buckets[hash & mask]);
+    }
+    bool all_primary = true;
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+        found[i] = table.candidate(buckets[hashes[i] & mask], tag_of(hashes[i]));
+        if (found[i] == nullptr) [[unlikely]] {
+            prefetch_line(&buckets[table.choose(hashes[i]).secondary]);
+            all_primary = false;
         }
-        for (std::size_t i = 0; i < count; ++i) {
-            const Choice choice = table.choose(hashes[base + i]);
-            candidates[i] = table.candidate(table.buckets[choice.primary], choice.tag);
-            if (candidates[i] == kNoEntry) {
-                prefetch_line(&table.buckets[choice.secondary]);
-            }
+    }
+    for (std::size_t i = 0; !all_primary && i < keys.size(); ++i) {
+        if (found[i] == nullptr) {
+            const Choice choice = table.choose(hashes[i]);
+            found[i] = table.candidate(buckets[choice.secondary], choice.tag);
         }
-        for (std::size_t i = 0; i < count; ++i) {
-            if (candidates[i] == kNoEntry) {
-                const Choice choice = table.choose(hashes[base + i]);
-                candidates[i] = table.candidate(table.buckets[choice.secondary], choice.tag);
-            }
-        }
-        for (std::size_t i = 0; i < count; ++i) {
-            const std::size_t at = base + i;
-            if (candidates[i] == kNoEntry) {
-                found[at] = nullptr;
-            } else if (same_key(table.entries[candidates[i]].key, keys[at])) {
-                found[at] = &table.entries[candidates[i]];
-            } else {
-                // Another key with the same tag stood first.
-                found[at] = find(keys[at], hashes[at]);
-            }
+    }
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+        if (found[i] != nullptr && found[i]->key != keys[i]) [[unlikely]] {
+            found[i] = find(keys[i], hashes[i]);  // Another key with the same tag stood first.
         }
     }
 }

@@ -21,7 +21,12 @@ struct alignas(16) FlowKey {
     tunnels::MacAddress destination;
     tunnels::MacAddress source;
 
-    bool operator==(const FlowKey&) const = default;
+    /// All 16 bytes at once, instead of member by member, which is what the default comes to.
+    [[nodiscard]] bool operator==(const FlowKey& other) const noexcept {
+        const __m128i a = _mm_load_si128(reinterpret_cast<const __m128i*>(this));
+        const __m128i b = _mm_load_si128(reinterpret_cast<const __m128i*>(&other));
+        return _mm_movemask_epi8(_mm_cmpeq_epi8(a, b)) == 0xffff;
+    }
 };
 static_assert(sizeof(FlowKey) == 16);
 

@@ -24,6 +24,9 @@ inline constexpr std::size_t kSuperFrameBytesMax =
     65536 + 256;  ///< Largest GSO frame taken from the kernel.
 inline constexpr std::size_t kSegmentsPerPacketMax = kSuperFrameBytesMax / kMbufDataBytes + 1;
 
+/// Tunnel peers whose headers a worker recognises without parsing; of others they are parsed.
+inline constexpr std::size_t kKnownPeers = 64;
+
 /// What the length field of an outer IPv4 header can say (of IPv6 a little more fits).
 inline constexpr std::size_t kOuterPacketBytesMax = 65535;
 

@@ -93,6 +93,13 @@ inline void set_group_policy(rte_mbuf* m, std::optional<std::uint16_t> id) noexc
     return RTE_MBUF_DIRECT(m) && rte_mbuf_refcnt_read(m) == 1;
 }
 
+/// One segment, whose bytes are its own and no other packet's, with nothing left undone in it: what
+/// most packets are, and may be read and written where they lie.
+[[nodiscard]] inline bool is_plain(const rte_mbuf* m) noexcept {
+    constexpr std::uint64_t kNotPlain = kOffloadPending | RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL;
+    return m->nb_segs == 1 && rte_mbuf_refcnt_read(m) == 1 && (m->ol_flags & kNotPlain) == 0;
+}
+
 /// Copies out.size() bytes from `offset`, across segments. False when the packet is shorter.
 [[nodiscard]] bool
 copy_out(const rte_mbuf* m, std::uint32_t offset, std::span<std::byte> out) noexcept;
@@ -102,6 +109,22 @@ copy_out(const rte_mbuf* m, std::uint32_t offset, std::span<std::byte> out) noex
 /// Returns false when the packet is shorter. Afterwards head() is not empty unless the packet is,
 /// or the first segment's bytes are shared by another packet.
 [[nodiscard]] bool pull(rte_mbuf* m, std::uint32_t bytes) noexcept;
+
+/// pull() within the first segment of a packet that has nothing pending; precondition: it has as
+/// many.
+inline void pull_head(rte_mbuf* m, std::uint32_t bytes) noexcept {
+    m->data_off = static_cast<std::uint16_t>(m->data_off + bytes);
+    m->data_len = static_cast<std::uint16_t>(m->data_len - bytes);
+    m->pkt_len -= bytes;
+}
+
+/// push() of a packet that has nothing pending, into the first segment's headroom; preconditions:
+/// it has the room, and writable().
+inline void push_head(rte_mbuf* m, std::uint32_t bytes) noexcept {
+    m->data_off = static_cast<std::uint16_t>(m->data_off - bytes);
+    m->data_len = static_cast<std::uint16_t>(m->data_len + bytes);
+    m->pkt_len += bytes;
+}
 
 /// Cuts the packet to `bytes` (Ethernet padding behind the outer IP packet).
 void trim(rte_mbuf* m, std::uint32_t bytes) noexcept;

@@ -4,12 +4,13 @@
 
 #include "dataplane/pipeline.hpp"
 
+#include <algorithm>
 #include <array>
+#include <optional>
 #include <utility>
 
-#include <rte_prefetch.h>
-
 #include "dataplane/decap.hpp"
+#include "dataplane/deliver.hpp"
 #include "dataplane/encap.hpp"
 #include "dataplane/route.hpp"
 #include "dataplane/rx.hpp"
@@ -41,61 +42,119 @@ void apply(
 }
 
 /// Keeps the packet of an undecided flow; the first one also asks.
-void hold(Context& context, const Arrival& arrival, std::uint32_t hash) noexcept {
-    std::optional<std::uint16_t> slot = context.pending.find(arrival.key, hash);
+void hold(
+    Context& context, const FlowKey& key, std::uint32_t hash, const HeldPacket& held
+) noexcept {
+    std::optional<std::uint16_t> slot = context.pending.find(key, hash);
     if (!slot) {
-        slot = context.pending.insert(arrival.key, hash);
+        slot = context.pending.insert(key, hash);
         if (!slot) {
-            context.drop(arrival.packet, DropReason::upcall_held_full, arrival.key.in_port);
+            context.drop(held.packet, DropReason::upcall_held_full, key.in_port);
             return;
         }
         Upcall upcall;
         upcall.slot = *slot;
-        upcall.packet = arrival.packet;
-        upcall.key = arrival.key;
+        upcall.packet = held.packet;
+        upcall.key = key;
         if (!context.ask(upcall)) {
             context.pending.erase(*slot);
-            context.drop(arrival.packet, DropReason::upcall_queue_full, arrival.key.in_port);
+            context.drop(held.packet, DropReason::upcall_queue_full, key.in_port);
             return;
         }
     }
-    if (!context.pending.hold(*slot, {arrival.packet, arrival.tagged})) {
-        context.drop(arrival.packet, DropReason::upcall_held_full, arrival.key.in_port);
+    if (!context.pending.hold(*slot, held)) {
+        context.drop(held.packet, DropReason::upcall_held_full, key.in_port);
     }
 }
 
-/// Looks the packets up and applies what is found.
-void forward(Context& context, std::span<const Arrival> arrivals) noexcept {
-    std::array<FlowKey, kBurstMax> keys;
-    std::array<std::uint32_t, kBurstMax> hashes;
-    std::array<const FlowEntry*, kBurstMax> found;
-    const std::size_t count = arrivals.size();
-    for (std::size_t i = 0; i < count; ++i) {
-        keys[i] = arrivals[i].key;
-        hashes[i] = hash(arrivals[i].key);
+/// How a packet leaves that is forwarded, in one word, as exits are compared.
+class Exit {
+public:
+    Exit() = default;
+    Exit(std::uint16_t port, std::uint16_t vlan, bool tagged) noexcept
+        : word_(port | std::uint64_t{vlan} << 16U | std::uint64_t{tagged} << 32U | kSet) {}
+    [[nodiscard]] bool is_set() const noexcept { return word_ != 0; }
+    [[nodiscard]] std::uint16_t port() const noexcept { return static_cast<std::uint16_t>(word_); }
+    [[nodiscard]] std::uint16_t vlan() const noexcept {
+        return static_cast<std::uint16_t>(word_ >> 16U);
     }
-    context.flows->find_burst(
-        std::span(keys).first(count), std::span(hashes).first(count), std::span(found).first(count)
-    );
-    std::uint64_t hits = 0;
-    for (std::size_t i = 0; i < count; ++i) {
-        const Arrival& arrival = arrivals[i];
-        const FlowEntry* flow = found[i];
-        const bool valid =
-            flow != nullptr &&
-            flow->generation == context.snapshot->ports[arrival.key.in_port].generation;
-        // A flow whose earlier packets still wait for the slow path must not be overtaken by this
-        // one.
-        if (!valid || (!context.pending.empty() && context.pending.find(arrival.key, hashes[i]))) {
-            hold(context, arrival, hashes[i]);
+    /// Whether it carries a VLAN tag as it is now.
+    [[nodiscard]] bool tagged() const noexcept { return (word_ >> 32U & 1U) != 0; }
+    bool operator==(const Exit&) const = default;
+
+private:
+    static constexpr std::uint64_t kSet = std::uint64_t{1} << 33U;
+    std::uint64_t word_ = 0;
+};
+
+/// By run; not set for packets that have met their verdict.
+using Exits = std::array<Exit, kBurstMax>;
+
+void send(Context& context, Exit exit, std::span<rte_mbuf* const> packets) noexcept {
+    output_burst(context, exit.port(), packets, exit.tagged(), exit.vlan());
+}
+
+/// Sends the packets of one exit together, in their order. Packets of a flow have one exit, so that
+/// none overtakes another.
+void send_by_exit(Context& context, const Batch& batch, Exits& exits) noexcept {
+    std::array<rte_mbuf*, kBurstMax> group;
+    for (std::size_t first = 0; first < batch.runs(); ++first) {
+        const Exit exit = exits[first];
+        if (!exit.is_set()) {
             continue;
         }
-        ++hits;
-        FlowCache::touch(*flow, context.now_s);
-        apply(context, flow->action, arrival.key, arrival.packet, arrival.tagged);
+        std::size_t count = 0;
+        for (std::size_t run = first; run < batch.runs(); ++run) {
+            if (exits[run] == exit) {
+                for (rte_mbuf* packet : batch.packets(run)) {
+                    group[count++] = packet;
+                }
+                exits[run] = {};
+            }
+        }
+        send(context, exit, std::span(group).first(count));
     }
-    context.counters->loop.flow_hits.add(hits);
-    context.counters->loop.flow_misses.add(count - hits);
+}
+
+/// Looks the flows up and applies what is found.
+void forward(Context& context, const Batch& batch) noexcept {
+    std::array<const FlowEntry*, kBurstMax> found;
+    const auto keys = batch.keys();
+    context.flows->find_burst(keys, batch.hashes(), std::span(found).first(batch.runs()));
+    Exits exits;
+    std::uint64_t misses = 0;
+    for (std::size_t run = 0; run < batch.runs(); ++run) {
+        const FlowKey& key = keys[run];
+        const FlowEntry* flow = found[run];
+        const bool valid =
+            flow != nullptr && flow->generation == context.snapshot->ports[key.in_port].generation;
+        // A flow whose earlier packets still wait for the slow path must not be overtaken by these.
+        if (!valid || (!context.pending.empty() && context.pending.find(key, batch.hashes()[run])))
+            [[unlikely]] {
+            for (rte_mbuf* packet : batch.packets(run)) {
+                hold(context, key, batch.hashes()[run], {packet, batch.tagged(run)});
+            }
+            misses += batch.packets(run).size();
+            continue;
+        }
+        FlowCache::touch(*flow, context.now_s);
+        if (flow->action.verdict != FlowVerdict::forward) [[unlikely]] {
+            for (rte_mbuf* packet : batch.packets(run)) {
+                apply(context, flow->action, key, packet, batch.tagged(run));
+            }
+            continue;
+        }
+        exits[run] = Exit(flow->action.out_port, key.vlan, batch.tagged(run));
+    }
+    context.counters->loop.flow_hits.add(batch.count() - misses);
+    context.counters->loop.flow_misses.add(misses);
+    const auto used = std::span(exits).first(batch.runs());
+    if (!used.empty() && used.front().is_set() &&
+        std::ranges::all_of(used, [&](Exit exit) { return exit == used.front(); })) {
+        send(context, used.front(), batch.packets());
+    } else {
+        send_by_exit(context, batch, exits);
+    }
 }
 
 void flush_spread(Context& context, std::size_t worker) noexcept {
@@ -110,24 +169,41 @@ void flush_spread(Context& context, std::size_t worker) noexcept {
 }
 
 /// Whether the packet went to another worker, whose inner flow it is.
-bool spread(Context& context, const Arrival& arrival) noexcept {
-    if (!context.snapshot->ports[arrival.key.in_port].spread || context.spread.empty()) {
-        return false;
-    }
-    const tunnels::Inner inner = tunnels::inspect_inner(
-        packet::head(std::as_const(arrival.packet)), tunnels::Payload::ethernet
-    );
+bool spread(Context& context, rte_mbuf* packet) noexcept {
+    const tunnels::Inner inner =
+        tunnels::inspect_inner(packet::head(std::as_const(packet)), tunnels::Payload::ethernet);
     const std::uint32_t mixed = inner.hash * 0x9e3779b1U;
     const std::size_t worker = std::uint64_t{mixed} * context.spread.size() >> 32U;
     if (worker == context.worker) {
         return false;
     }
     TxQueue& queue = context.spread_out[worker];
-    queue.packets[queue.count++] = arrival.packet;
+    queue.packets[queue.count++] = packet;
     if (queue.count == kBurstMax) {
         flush_spread(context, worker);
     }
     return true;
+}
+
+/// Shares out the packets of tunnels whose outer headers do not tell inner flows apart; what this
+/// worker keeps is in the result.
+Batch spread_burst(Context& context, const Batch& batch) noexcept {
+    Batch kept;
+    for (std::size_t run = 0; run < batch.runs(); ++run) {
+        const FlowKey& key = batch.keys()[run];
+        const bool shared = context.snapshot->ports[key.in_port].spread;
+        for (rte_mbuf* packet : batch.packets(run)) {
+            if (!shared || !spread(context, packet)) {
+                kept.add(packet, key, batch.tagged(run));
+            }
+        }
+    }
+    for (std::size_t worker = 0; worker < context.spread_out.size(); ++worker) {
+        if (context.spread_out[worker].count != 0) {
+            flush_spread(context, worker);
+        }
+    }
+    return kept;
 }
 
 /// A packet of an L3 tunnel whose host the slow path has asked for.
@@ -147,7 +223,9 @@ void deliver_late(Context& context, std::uint16_t port, rte_mbuf* packet) noexce
     if (reason != DropReason::none) {
         context.drop(arrival.packet, reason, port);
     } else if (arrival.packet != nullptr) {
-        forward(context, std::span(&arrival, 1));
+        Batch batch;
+        batch.add(arrival.packet, arrival.key, arrival.tagged);
+        forward(context, batch);
     }
 }
 
@@ -156,37 +234,21 @@ void deliver_late(Context& context, std::uint16_t port, rte_mbuf* packet) noexce
 void process_burst(
     Context& context, std::uint16_t port, std::span<rte_mbuf* const> burst
 ) noexcept {
-    std::array<Arrival, kBurstMax> arrivals;
-    PeerMemo memo;
-    std::size_t count = 0;
-
-    for (rte_mbuf* packet : burst) {
-        rte_prefetch0(rte_pktmbuf_mtod(packet, const void*));
-    }
-    for (rte_mbuf* packet : burst) {
-        Arrival& arrival = arrivals[count];
-        const DropReason reason = admit(context, port, packet, memo, arrival);
-        if (reason != DropReason::none) {
-            context.drop(arrival.packet, reason, arrival.key.in_port);
-        } else if (arrival.packet != nullptr && !spread(context, arrival)) {
-            ++count;
-        }
-    }
-    for (std::size_t worker = 0; worker < context.spread_out.size(); ++worker) {
-        if (context.spread_out[worker].count != 0) {
-            flush_spread(context, worker);
-        }
-    }
+    Batch batch;
+    admit_burst(context, port, burst, batch);
     context.counters->loop.packets.add(burst.size());
     context.counters->loop.batches.add(1);
-    forward(context, std::span(arrivals).first(count));
+    if (context.spread.empty()) {
+        forward(context, batch);
+    } else {
+        forward(context, spread_burst(context, batch));
+    }
 }
 
 void process_spread(Context& context, std::span<rte_mbuf* const> burst) noexcept {
-    std::array<Arrival, kBurstMax> arrivals;
-    std::size_t count = 0;
+    Batch batch;
     for (rte_mbuf* packet : burst) {
-        Arrival& arrival = arrivals[count];
+        Arrival arrival;
         arrival.packet = packet;
         arrival.key.in_port = packet::ingress(packet);
         const PortView* view = context.snapshot->port(arrival.key.in_port);
@@ -196,10 +258,10 @@ void process_spread(Context& context, std::span<rte_mbuf* const> burst) noexcept
         if (reason != DropReason::none) {
             context.drop(packet, reason, arrival.key.in_port);
         } else {
-            ++count;
+            batch.add(packet, arrival.key, arrival.tagged);
         }
     }
-    forward(context, std::span(arrivals).first(count));
+    forward(context, batch);
 }
 
 void apply_decision(Context& context, const Decision& decision) noexcept {

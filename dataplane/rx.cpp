@@ -6,11 +6,15 @@
 #include "dataplane/rx.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include <rte_ether.h>
+#include <rte_prefetch.h>
 
 #include "dataplane/decap.hpp"
+#include "dataplane/deliver.hpp"
 #include "dataplane/offload.hpp"
+#include "tunnels/ecn.hpp"
 #include "tunnels/protocols.hpp"
 
 namespace culvert::dataplane {
@@ -83,18 +87,40 @@ bool make_head_contiguous(Context& context, rte_mbuf*& packet) noexcept {
     return true;
 }
 
-DropReason admit(
-    Context& context, std::uint16_t port, rte_mbuf* packet, PeerMemo& memo, Arrival& arrival
-) noexcept {
-    count_rx(context, port, packet);
-    arrival.packet = packet;
-    arrival.key.in_port = port;
-    packet::set_ingress(packet, port);
-    packet::set_group_policy(packet, std::nullopt);
-    const PortView& view = context.snapshot->ports[port];
-    if (view.bridge == kPortNone) {
-        return DropReason::port_unassigned;
+DropReason admit_inner(Context& context, Arrival& arrival) noexcept {
+    const std::uint16_t port = arrival.key.in_port;
+    count_rx(context, port, arrival.packet);
+    packet::set_ingress(arrival.packet, port);
+    if (!make_head_contiguous(context, arrival.packet)) {
+        return DropReason::no_buffer;
     }
+    if (packet::has_offload(arrival.packet)) {
+        Offload offload = packet::offload(arrival.packet);
+        const DropReason reason = validate_offload(arrival.packet, offload);
+        if (reason != DropReason::none) {
+            return reason;
+        }
+        packet::set_offload(arrival.packet, offload);
+    }
+    const DropReason reason = read_frame(context.snapshot->ports[port], arrival);
+    return reason == DropReason::malformed_frame ? DropReason::inner_malformed : reason;
+}
+
+namespace {
+
+/// The end of one packet's admission.
+void settle(Context& context, const Arrival& arrival, DropReason reason, Batch& batch) noexcept {
+    if (reason != DropReason::none) {
+        context.drop(arrival.packet, reason, arrival.key.in_port);
+    } else if (arrival.packet != nullptr) {
+        batch.add(arrival.packet, arrival.key, arrival.tagged);
+    }
+}
+
+/// One frame in full: read_frame(), and decap() where it is for a tunnel endpoint. None, or why it
+/// is to be dropped; `arrival.packet` is null when it was kept.
+DropReason
+read_or_decap(Context& context, const PortView& view, PeerMemo& memo, Arrival& arrival) noexcept {
     if (!make_head_contiguous(context, arrival.packet)) {
         return DropReason::no_buffer;
     }
@@ -119,23 +145,141 @@ DropReason admit(
     return admit_inner(context, arrival);
 }
 
-DropReason admit_inner(Context& context, Arrival& arrival) noexcept {
-    const std::uint16_t port = arrival.key.in_port;
-    count_rx(context, port, arrival.packet);
-    packet::set_ingress(arrival.packet, port);
-    if (!make_head_contiguous(context, arrival.packet)) {
-        return DropReason::no_buffer;
-    }
-    if (packet::has_offload(arrival.packet)) {
-        Offload offload = packet::offload(arrival.packet);
-        const DropReason reason = validate_offload(arrival.packet, offload);
-        if (reason != DropReason::none) {
-            return reason;
+/// Admits a packet of any kind.
+void admit(
+    Context& context,
+    const PortView& view,
+    std::uint16_t port,
+    PeerMemo& memo,
+    rte_mbuf* packet,
+    Batch& batch
+) noexcept {
+    Arrival arrival;
+    arrival.packet = packet;
+    arrival.key.in_port = port;
+    const DropReason reason = read_or_decap(context, view, memo, arrival);
+    settle(context, arrival, reason, batch);
+}
+
+/// Packets of one tunnel in a row, counted together.
+struct TunnelRun {
+    std::uint16_t port = kPortNone;
+    std::uint64_t packets = 0;
+    std::uint64_t bytes = 0;
+
+    void add(Context& context, std::uint16_t to, std::uint64_t length) noexcept {
+        if (to != port) {
+            count(context);
+            port = to;
         }
-        packet::set_offload(arrival.packet, offload);
+        ++packets;
+        bytes += length;
     }
-    const DropReason reason = read_frame(context.snapshot->ports[port], arrival);
-    return reason == DropReason::malformed_frame ? DropReason::inner_malformed : reason;
+    void count(Context& context) noexcept {
+        if (packets != 0) {
+            PortCounters& counters = context.counters->ports[port];
+            counters.rx_packets.add(packets);
+            counters.rx_bytes.add(bytes);
+            packets = 0;
+            bytes = 0;
+        }
+    }
+};
+
+/// A MAC address that frames are compared with, eight bytes at once.
+class MacWord {
+public:
+    explicit MacWord(const MacAddress& mac) noexcept {
+        std::memcpy(&word_, mac.bytes.data(), mac.bytes.size());
+    }
+    /// Precondition: eight bytes are there.
+    [[nodiscard]] bool is_destination(const std::byte* frame) const noexcept {
+        return tunnels::load<tunnels::Be64>(frame).memory_order() << 16U == word_ << 16U;
+    }
+
+private:
+    std::uint64_t word_ = 0;
+};
+
+/// Takes a packet of a peer met before out of its tunnel. False: it is none, and is as it was.
+bool admit_known(
+    Context& context, std::uint16_t port, rte_mbuf* packet, TunnelRun& run, Batch& batch
+) noexcept {
+    const auto frame = packet::head(std::as_const(packet));
+    const KnownPeer* peer = context.known_peers.find(port, frame);
+    if (peer == nullptr) {
+        return false;
+    }
+    const std::uint8_t tos = tunnels::outer_tos(peer->match, frame);
+    packet::pull_head(packet, peer->match.length);
+    const bool marked = (tos & tunnels::kEcnMask) != 0;
+    FlowKey key;
+    const auto reads = [&]() noexcept {
+        return peer->is_l3 ? deliver_plain(
+                                 context.snapshot->bridges[peer->bridge], packet, peer->reader, key
+                             )
+                           : packet->data_len >= FrameReader::kReadBytes &&
+                                 peer->reader.read(frame.data() + peer->match.length, key);
+    };
+    if (!marked && reads()) [[likely]] {
+        packet::set_ingress(packet, peer->tunnel_port);
+        run.add(context, peer->tunnel_port, packet->data_len);
+        batch.add(packet, key, false);
+        return true;
+    }
+    Arrival arrival;
+    arrival.packet = packet;
+    arrival.key.in_port = peer->tunnel_port;
+    settle(context, arrival, admit_stripped(context, arrival, tos), batch);
+    return true;
+}
+
+}  // namespace
+
+void admit_burst(
+    Context& context, std::uint16_t port, std::span<rte_mbuf* const> burst, Batch& batch
+) noexcept {
+    const Snapshot& snapshot = *context.snapshot;
+    const PortView& view = snapshot.ports[port];
+    std::uint64_t bytes = 0;
+    for (const rte_mbuf* packet : burst) {
+        rte_prefetch0(rte_pktmbuf_mtod(packet, const void*));
+        bytes += packet::length(packet);
+    }
+    PortCounters& counters = context.counters->ports[port];
+    counters.rx_packets.add(burst.size());
+    counters.rx_bytes.add(bytes);
+    if (view.bridge == kPortNone) {
+        for (rte_mbuf* packet : burst) {
+            context.drop(packet, DropReason::port_unassigned, port);
+        }
+        return;
+    }
+    const BridgeView& bridge = snapshot.bridges[view.bridge];
+    const bool terminates = bridge.terminates_tunnels && !snapshot.listeners.empty();
+    const MacWord local_mac(bridge.local_mac);
+    const FrameReader reader(view, port);
+    context.known_peers.follow(snapshot.version);
+    PeerMemo memo;
+    TunnelRun run;
+    for (rte_mbuf* packet : burst) {
+        packet::set_ingress(packet, port);
+        packet::set_group_policy(packet, std::nullopt);
+        if (packet::is_plain(packet) && packet->data_len >= FrameReader::kReadBytes) [[likely]] {
+            const auto* frame = rte_pktmbuf_mtod(packet, const std::byte*);
+            FlowKey key;
+            if (terminates && local_mac.is_destination(frame)) {
+                if (admit_known(context, port, packet, run, batch)) {
+                    continue;
+                }
+            } else if (reader.read(frame, key)) {
+                batch.add(packet, key, false);
+                continue;
+            }
+        }
+        admit(context, view, port, memo, packet, batch);
+    }
+    run.count(context);
 }
 
 }  // namespace culvert::dataplane

@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Receive: from a frame on a port to a flow key. Mirror image of tx.hpp.
+// Receive: from frames on a port to flow keys. Mirror image of tx.hpp. What most packets are, whole
+// frames without a tag and tunnel packets of peers met before, is read in a few steps; all others
+// are parsed, with the same result.
 #pragma once
 
+#include <span>
+
+#include "dataplane/batch.hpp"
 #include "dataplane/context.hpp"
 
 namespace culvert::dataplane {
@@ -20,16 +25,17 @@ struct PeerMemo {
     std::uint16_t port = kPortNone;
 };
 
-/// Validates the frame that arrived on `port`, takes it out of its tunnel when it is for a local
-/// endpoint, and fills in `arrival`. Returns none, or why it is to be dropped; the drop belongs to
-/// `arrival.key.in_port`. Either way `arrival.packet` is the caller's; it is null when the packet
-/// was kept (a fragment that waits for others) or needs no forwarding decision.
-[[nodiscard]] DropReason admit(
-    Context& context, std::uint16_t port, rte_mbuf* packet, PeerMemo& memo, Arrival& arrival
+/// Validates the frames that arrived on `port`, takes those out of their tunnel that are for a
+/// local endpoint, and adds to `batch`, which is empty, those that need a forwarding decision. The
+/// others have met their verdict: dropped, or kept (a fragment that waits for others). Takes the
+/// packets, at most kBurstMax.
+void admit_burst(
+    Context& context, std::uint16_t port, std::span<rte_mbuf* const> burst, Batch& batch
 ) noexcept;
 
-/// The second half of admit(): reads the frame `arrival.packet` that came out of the tunnel of port
-/// `arrival.key.in_port`.
+/// The second half of it for one packet: reads the frame `arrival.packet` that came out of the
+/// tunnel of port `arrival.key.in_port`. Returns none, or why it is to be dropped; either way the
+/// packet is the caller's.
 [[nodiscard]] DropReason admit_inner(Context& context, Arrival& arrival) noexcept;
 
 /// Reads the Ethernet addresses of `arrival.packet` and its VLAN by the rules of its port, `view`.

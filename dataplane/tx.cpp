@@ -67,6 +67,31 @@ void output(
     });
 }
 
+void output_burst(
+    Context& context,
+    std::uint16_t port,
+    std::span<rte_mbuf* const> packets,
+    bool tagged,
+    std::uint16_t vlan
+) noexcept {
+    const PortView& view = context.snapshot->ports[port];
+    const bool as_it_is = view.vlan.tags(vlan) == tagged;
+    if (as_it_is && view.is_tunnel()) {
+        encap_burst(context, port, packets);
+        return;
+    }
+    const bool sends = as_it_is && view.device && view.up;
+    const std::uint32_t link_bytes = kEthernetBytes + (tagged ? kVlanTagBytes : 0);
+    const std::uint32_t limit = view.mtu == 0 ? UINT32_MAX : view.mtu + link_bytes;
+    for (rte_mbuf* packet : packets) {
+        if (sends && !packet::has_offload(packet) && packet::length(packet) <= limit) [[likely]] {
+            enqueue(context, port, packet);
+        } else {
+            output(context, port, packet, tagged, vlan);
+        }
+    }
+}
+
 namespace {
 
 /// Fills context.targets with the ports a frame is flooded to.

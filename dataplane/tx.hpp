@@ -4,6 +4,8 @@
 // belongs to the egress port.
 #pragma once
 
+#include <span>
+
 #include "dataplane/context.hpp"
 
 namespace culvert::dataplane {
@@ -12,6 +14,15 @@ namespace culvert::dataplane {
 /// offloads, MTU. Takes it.
 void output(
     Context& context, std::uint16_t port, rte_mbuf* packet, bool tagged, std::uint16_t vlan
+) noexcept;
+
+/// output() of several packets, at most kBurstMax, in their order.
+void output_burst(
+    Context& context,
+    std::uint16_t port,
+    std::span<rte_mbuf* const> packets,
+    bool tagged,
+    std::uint16_t vlan
 ) noexcept;
 
 /// Sends `packet` to every port of the bridge of `in_port` that carries `vlan`, but not back.

@@ -10,6 +10,7 @@
 
 #include "tunnels/headers.hpp"
 #include "tunnels/outer.hpp"
+#include "tunnels/outer_patch.hpp"
 #include "tunnels/protocol.hpp"
 #include "tunnels/protocols.hpp"
 

@@ -71,6 +71,18 @@ struct Geneve {
         return parsed;
     }
 
+    /// The fixed header. Options are judged one by one.
+    [[nodiscard]] static bool
+    mark_decisive(std::span<const std::byte> in, std::span<std::byte> mask) noexcept {
+        GeneveHeader decisive;
+        decisive.version_length = 0xff;
+        decisive.flags = kFlagOam;
+        decisive.protocol = Be16(std::uint16_t{0xffff});
+        decisive.vni_reserved = Be32(0xffffff00U);
+        store(mask.data(), decisive);
+        return (load<GeneveHeader>(in.data()).version_length & kLengthBits) == 0;
+    }
+
     [[nodiscard]] static std::size_t header_bytes(const HeaderConfig& config) noexcept {
         return sizeof(GeneveHeader) + config.options.size();
     }

@@ -9,6 +9,7 @@
 // would be missed. Any thread may call this.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -79,6 +80,14 @@ struct Gre {
             parsed.sequence = load<Be32>(in.data() + sequence_offset).host();
         }
         return parsed;
+    }
+
+    /// All of it. Checksums and sequence numbers differ from packet to packet.
+    [[nodiscard]] static bool
+    mark_decisive(std::span<const std::byte> in, std::span<std::byte> mask) noexcept {
+        std::ranges::fill(mask, std::byte{0xff});
+        const std::uint16_t flags = load<GreHeader>(in.data()).flags_version.host();
+        return (flags & (kFlagChecksum | kFlagSequence)) == 0;
     }
 
     [[nodiscard]] static std::size_t header_bytes(const HeaderConfig& config) noexcept {

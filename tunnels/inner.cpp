@@ -17,17 +17,9 @@ namespace culvert::tunnels {
 
 namespace {
 
-constexpr std::uint8_t kIpProtocolTcp = 6;
-constexpr std::uint8_t kIpProtocolSctp = 132;
-constexpr std::size_t kPortsBytes = 4;  // Source and destination port, in the same place for all.
-
-constexpr bool has_ports(std::uint8_t protocol) noexcept {
-    return protocol == kIpProtocolTcp || protocol == kIpProtocolUdp || protocol == kIpProtocolSctp;
-}
-
-std::uint64_t crc_add(std::uint64_t crc, const std::byte* eight_bytes) noexcept {
-    return _mm_crc32_u64(crc, load<Be64>(eight_bytes).memory_order());
-}
+using detail::crc_add;
+using detail::kInnerHashSeed;
+using detail::kPortsBytes;
 
 /// Adds the protocol, and the ports at `l4_offset` when the protocol has them and they are there.
 std::uint32_t crc_transport(
@@ -37,14 +29,11 @@ std::uint32_t crc_transport(
     std::uint8_t protocol,
     bool use_ports
 ) noexcept {
-    std::uint64_t word = protocol;
-    if (use_ports && has_ports(protocol) && ip.size() >= l4_offset + kPortsBytes) {
-        word |= std::uint64_t{load<Be32>(ip.data() + l4_offset).memory_order()} << 8U;
+    if (use_ports && detail::has_ports(protocol) && ip.size() >= l4_offset + kPortsBytes) {
+        return detail::crc_ports(crc, protocol, ip.data() + l4_offset);
     }
-    return static_cast<std::uint32_t>(_mm_crc32_u64(crc, word));
+    return static_cast<std::uint32_t>(_mm_crc32_u64(crc, protocol));
 }
-
-constexpr std::uint64_t kHashSeed = 0xffffffff;
 
 /// Reads the IPv4 packet at the front of `ip`, which holds its fixed header.
 void inspect_ipv4(std::span<const std::byte> ip, Inner& inner) noexcept {
@@ -59,7 +48,7 @@ void inspect_ipv4(std::span<const std::byte> ip, Inner& inner) noexcept {
     // which differ from packet to packet.
     const bool use_ports =
         (fragment & kIpv4FragmentMask) == 0 && header_bytes >= sizeof(Ipv4Header);
-    const std::uint64_t crc = crc_add(kHashSeed, ip.data() + offsetof(Ipv4Header, source));
+    const std::uint64_t crc = crc_add(kInnerHashSeed, ip.data() + offsetof(Ipv4Header, source));
     inner.hash = crc_transport(crc, ip, header_bytes, header.protocol, use_ports);
 }
 
@@ -71,7 +60,7 @@ void inspect_ipv6(std::span<const std::byte> ip, Inner& inner) noexcept {
     inner.dont_fragment = true;
     const std::byte* addresses = ip.data() + offsetof(Ipv6Header, source);
     // Two chains of two, since each step waits for the one before it.
-    const std::uint64_t source = crc_add(crc_add(kHashSeed, addresses), addresses + 8);
+    const std::uint64_t source = crc_add(crc_add(kInnerHashSeed, addresses), addresses + 8);
     const std::uint64_t destination = crc_add(crc_add(0, addresses + 16), addresses + 24);
     const std::uint64_t crc = _mm_crc32_u64(source, destination);
     inner.hash = crc_transport(crc, ip, sizeof(Ipv6Header), header.next_header, true);
@@ -93,7 +82,7 @@ Inner inspect_inner(std::span<const std::byte> payload, Payload kind) noexcept {
     }
     constexpr std::size_t kMacBytes = offsetof(EthernetHeader, ether_type);
     if (payload.size() < sizeof(EthernetHeader)) {
-        inner.hash = static_cast<std::uint32_t>(kHashSeed);
+        inner.hash = static_cast<std::uint32_t>(kInnerHashSeed);
         return inner;
     }
     auto ether_type = load<Be16>(payload.data() + kMacBytes);
@@ -117,7 +106,7 @@ Inner inspect_inner(std::span<const std::byte> payload, Payload kind) noexcept {
         inspect_ipv6(ip, inner);
         return inner;
     }
-    const std::uint64_t crc = crc_add(kHashSeed, payload.data());
+    const std::uint64_t crc = crc_add(kInnerHashSeed, payload.data());
     inner.hash = _mm_crc32_u32(
         static_cast<std::uint32_t>(crc), load<Be32>(payload.data() + 8).memory_order()
     );

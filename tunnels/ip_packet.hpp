@@ -8,6 +8,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <span>
 
@@ -58,13 +59,20 @@ read_ip_packet(std::span<const std::byte> ip, std::uint32_t bytes) noexcept {
     return std::nullopt;
 }
 
+/// has_host_scope() of the IPv4 address at `octets`.
+[[nodiscard]] inline bool has_host_scope_v4(const void* octets) noexcept {
+    Be32 address;
+    std::memcpy(&address, octets, sizeof address);
+    const std::uint32_t value = address.host();
+    const std::uint32_t first = value >> 24U;
+    return first != 0 && first != 127 && first < 224 && value >> 16U != (169U << 8U | 254U);
+}
+
 /// Whether an address is that of one host, and means the same beyond its link: not unspecified,
 /// loopback, link-local, multicast, nor in 0.0.0.0/8 or 240.0.0.0/4.
 [[nodiscard]] inline bool has_host_scope(const IpAddress& address) noexcept {
     if (address.is_v4()) {
-        const std::uint8_t* octets = address.v4();
-        const bool link_local = octets[0] == 169 && octets[1] == 254;
-        return octets[0] != 0 && octets[0] != 127 && octets[0] < 224 && !link_local;
+        return has_host_scope_v4(address.v4());
     }
     const bool link_local = address.bytes[0] == 0xfe && (address.bytes[1] & 0xc0U) == 0x80;
     const auto words = std::bit_cast<std::array<std::uint64_t, 2>>(address.bytes);

@@ -21,7 +21,8 @@ namespace culvert::tunnels {
         load<Be32>(ip + 16).memory_order();
     constexpr std::size_t kFixed = sizeof(Ipv4Header);
     if (header_bytes == kFixed) [[likely]] {
-        return checksum_fold(sum) == 0xffff;
+        // A sum that folds to 0xffff is a multiple of it, and not 0, as the first octet is not.
+        return sum % 0xffffU == 0 && sum != 0;
     }
     return checksum_fold(checksum_add(sum, {ip + kFixed, header_bytes - kFixed})) == 0xffff;
 }

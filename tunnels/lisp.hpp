@@ -60,6 +60,17 @@ struct Lisp {
         return parsed;
     }
 
+    /// Flags, and the instance ID where there is one; not the nonce.
+    [[nodiscard]] static bool
+    mark_decisive(std::span<const std::byte> in, std::span<std::byte> mask) noexcept {
+        const bool has_key = (load<LispHeader>(in.data()).flags & kFlagInstance) != 0;
+        LispHeader decisive;
+        decisive.flags = 0xff;
+        decisive.instance_locators = Be32(has_key ? 0xffffff00U : 0U);
+        store(mask.data(), decisive);
+        return true;
+    }
+
     [[nodiscard]] static std::size_t header_bytes(const HeaderConfig& /*config*/) noexcept {
         return sizeof(LispHeader);
     }

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // Outer headers: receive validation (RFC 791 section 3.1, RFC 8200 section 3, RFC 768), the
-// transmit template, and the hash that spreads inner flows over UDP source ports (RFC 7348 section
-// 5). Not handled: IPv6 extension headers, which are left to the caller as an unknown protocol,
-// reassembly, and jumbograms (RFC 2675). Any thread may call everything here; parse_outer,
-// patch_outer and inner_flow_hash are made to be called per packet.
+// transmit template. Not handled: IPv6 extension headers, which are left to the caller as an
+// unknown protocol, reassembly, and jumbograms (RFC 2675). Any thread may call everything here;
+// parse_outer is made to be called per packet.
 #include "tunnels/outer.hpp"
 
 #include <algorithm>
@@ -252,45 +251,6 @@ EncapTemplate build_outer(const LinkHeader& link, const OuterConfig& config) noe
 
 std::span<std::byte> append_tunnel_header(EncapTemplate& header, std::size_t bytes) noexcept {
     return extend(header, bytes);
-}
-
-void patch_outer(
-    const EncapTemplate& header, std::span<std::byte> out, const OuterPatch& patch
-) noexcept {
-    const std::size_t ip_bytes = patch.frame_bytes - header.ip_offset;
-    std::byte* ip = out.data() + header.ip_offset;
-    if (header.is_v4) {
-        const Be16 length(static_cast<std::uint16_t>(ip_bytes));
-        const Be16 id(patch.ip_id);
-        // In the sum TOS and TTL are half a word each, at the second and the first octet.
-        const std::uint32_t octets = (std::uint32_t{patch.tos} << 8U) + patch.ttl;
-        // Few 16-bit words: two foldings leave no carry.
-        std::uint32_t sum = std::uint32_t{header.ip_checksum_base} + length.memory_order() +
-                            id.memory_order() + octets;
-        sum = (sum & 0xffffU) + (sum >> 16U);
-        sum = (sum & 0xffffU) + (sum >> 16U);
-        const auto checksum = static_cast<std::uint16_t>(~sum);
-        ip[offsetof(Ipv4Header, tos)] = std::byte{patch.tos};
-        ip[offsetof(Ipv4Header, ttl)] = std::byte{patch.ttl};
-        store(ip + offsetof(Ipv4Header, total_length), length);
-        store(ip + offsetof(Ipv4Header, identification), id);
-        std::memcpy(ip + offsetof(Ipv4Header, checksum), &checksum, sizeof checksum);
-    } else {
-        const std::size_t payload_bytes = ip_bytes - sizeof(Ipv6Header);
-        store(ip, Be32(0x60000000U | std::uint32_t{patch.tos} << 20U));
-        store(
-            ip + offsetof(Ipv6Header, payload_length),
-            Be16(static_cast<std::uint16_t>(payload_bytes))
-        );
-        ip[offsetof(Ipv6Header, hop_limit)] = std::byte{patch.ttl};
-    }
-    if (header.udp_offset != 0) {
-        std::byte* udp = out.data() + header.udp_offset;
-        const std::size_t udp_bytes = patch.frame_bytes - header.udp_offset;
-        store(udp + offsetof(UdpHeader, source), Be16(entropy_port(header, patch.entropy)));
-        store(udp + offsetof(UdpHeader, length), Be16(static_cast<std::uint16_t>(udp_bytes)));
-        store(udp + offsetof(UdpHeader, checksum), Be16{});
-    }
 }
 
 }  // namespace culvert::tunnels

@@ -102,31 +102,4 @@ struct alignas(64) EncapTemplate {
 [[nodiscard]] std::span<std::byte>
 append_tunnel_header(EncapTemplate& header, std::size_t bytes) noexcept;
 
-/// What patch_outer() writes into the headers of one packet.
-struct OuterPatch {
-    std::size_t frame_bytes = 0;  ///< The whole packet including the template's length.
-    std::uint32_t entropy = 0;    ///< Hash of the inner flow; chooses the UDP source port.
-    /// The IPv4 identification. A tunnel without DF needs a value that changes from packet to
-    /// packet (RFC 6864 section 4.3); with DF any will do.
-    std::uint16_t ip_id = 0;
-    std::uint8_t tos = 0;  ///< TOS or traffic class, ECN included.
-    std::uint8_t ttl = 64;
-};
-
-/// Writes what differs from packet to packet into `out`, a copy of `header.bytes`: TOS, TTL,
-/// lengths, IPv4 checksum and the entropy source port. Precondition: the IP packet is at most 65535
-/// bytes. The UDP checksum field is set to 0.
-void patch_outer(
-    const EncapTemplate& header, std::span<std::byte> out, const OuterPatch& patch
-) noexcept;
-
-/// The UDP source port for a flow hash, within the template's range.
-[[nodiscard]] constexpr std::uint16_t
-entropy_port(const EncapTemplate& header, std::uint32_t hash) noexcept {
-    const std::uint32_t mixed = hash * 0x9e3779b1U;
-    return static_cast<std::uint16_t>(
-        header.udp_source_min + (std::uint64_t{mixed} * header.udp_source_count >> 32U)
-    );
-}
-
 }  // namespace culvert::tunnels

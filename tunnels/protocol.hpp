@@ -107,6 +107,11 @@ concept TunnelProtocol = requires(
     // at hand.
     { P::parse(in) }
     noexcept->std::same_as<Parsed>;
+    // Marks in `mask`, which is zero and as long as the header at the front of `in` (precondition:
+    // parse() accepted it), the bits that parse() decides by: it says the same of every header that
+    // is equal there. False when what parse() says differs from packet to packet of a tunnel.
+    { P::mark_decisive(in, out) }
+    noexcept->std::same_as<bool>;
     { P::header_bytes(config) }
     noexcept->std::same_as<std::size_t>;
     // `out` is exactly header_bytes(config) long.

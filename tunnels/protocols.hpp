@@ -126,6 +126,17 @@ parse_protocol(std::uint8_t index, std::span<const std::byte> in) noexcept {
     return parsed;
 }
 
+/// P::mark_decisive of the protocol at `index` (precondition: it is in the list).
+[[nodiscard]] inline bool mark_decisive(
+    std::uint8_t index, std::span<const std::byte> in, std::span<std::byte> mask
+) noexcept {
+    bool same_for_all = false;
+    detail::visit(Protocols{}, index, [&]<class P>() noexcept {
+        same_for_all = P::mark_decisive(in, mask);
+    });
+    return same_for_all;
+}
+
 /// Appends the tunnel header of the protocol at `index` to the outer headers in `header`.
 inline void
 append_header(std::uint8_t index, const HeaderConfig& config, EncapTemplate& header) noexcept {

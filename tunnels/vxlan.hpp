@@ -53,6 +53,16 @@ struct Vxlan {
         return parsed;
     }
 
+    /// Flags and VNI. Group policy ids differ from packet to packet.
+    [[nodiscard]] static bool
+    mark_decisive(std::span<const std::byte> in, std::span<std::byte> mask) noexcept {
+        VxlanHeader decisive;
+        decisive.flags = 0xff;
+        decisive.vni_reserved = Be32(0xffffff00U);
+        store(mask.data(), decisive);
+        return (load<VxlanHeader>(in.data()).flags & kFlagGroupPolicy) == 0;
+    }
+
     [[nodiscard]] static std::size_t header_bytes(const HeaderConfig& /*config*/) noexcept {
         return sizeof(VxlanHeader);
     }

@@ -64,6 +64,17 @@ struct VxlanGpe {
         return parsed;
     }
 
+    /// Flags, next protocol and VNI.
+    [[nodiscard]] static bool
+    mark_decisive(std::span<const std::byte> /*in*/, std::span<std::byte> mask) noexcept {
+        VxlanGpeHeader decisive;
+        decisive.flags = 0xff;
+        decisive.next_protocol = 0xff;
+        decisive.vni_reserved = Be32(0xffffff00U);
+        store(mask.data(), decisive);
+        return true;
+    }
+
     [[nodiscard]] static std::size_t header_bytes(const HeaderConfig& /*config*/) noexcept {
         return sizeof(VxlanGpeHeader);
     }

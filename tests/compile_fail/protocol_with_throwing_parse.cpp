@@ -18,6 +18,9 @@ struct Thrower {
     static constexpr std::size_t kHeaderBytesMax = 1;
     static constexpr std::size_t kParseBytesMax = 1;
     static Parsed parse(std::span<const std::byte>) { return {}; }
+    static bool mark_decisive(std::span<const std::byte>, std::span<std::byte>) noexcept {
+        return true;
+    }
     static std::size_t header_bytes(const HeaderConfig&) noexcept { return 1; }
     static void write(const HeaderConfig&, std::span<std::byte>) noexcept {}
     static bool needs_patch(const HeaderConfig&) noexcept { return false; }

@@ -264,6 +264,7 @@ protected:
              index}
         );
         snapshot.peers = dataplane::PeerTable(peers);
+        ++snapshot.version;
         specs[index] = spec;
         return index;
     }
