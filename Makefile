@@ -40,6 +40,11 @@ bench:  ## Run the benches.
 	$(MAKE) build-release
 	$(SUDO) .ci/bench --build build/release
 
+instructions:  ## Count the instructions of each bench and compare them with the baseline.
+	.ci/deps build bench
+	$(MAKE) build-release
+	.ci/instructions
+
 lint:  ## Check formatting, clang-tidy, layering, headers, scripts and documentation.
 	.ci/deps build lint
 	$(MAKE) build-release
@@ -83,4 +88,4 @@ build/%/build.ninja: CMakePresets.json
 	cmake --preset $*
 
 .PRECIOUS: build/%/build.ninja
-.PHONY: help deps all demo test interop bench lint format debug asan tsan fuzz install clean dist-clean
+.PHONY: help deps all demo test interop bench instructions lint format debug asan tsan fuzz install clean dist-clean

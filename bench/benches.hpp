@@ -12,6 +12,7 @@ namespace culvert::bench {
 void add_parse_benches(Suite& suite);
 void add_flow_key_benches(Suite& suite);
 void add_flow_cache_benches(Suite& suite);
+void add_flow_insert_benches(Suite& suite);
 void add_encap_benches(Suite& suite);
 void add_path_benches(Suite& suite);
 void add_checksum_benches(Suite& suite);

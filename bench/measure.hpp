@@ -4,7 +4,7 @@
 // is read around chunks of some thousand packets, and the figure of a run is the median chunk: a
 // chunk in which another program had the CPU, or an interrupt came, is an outlier and drops out,
 // where a mean would carry it. The counter "cycles" and the time are two units of that one figure.
-// Main thread only.
+// Under --instructions chunks are not timed but counted (see instructions.hpp). Main thread only.
 #pragma once
 
 #include <algorithm>
@@ -15,6 +15,8 @@
 
 #include <benchmark/benchmark.h>
 #include <rte_cycles.h>
+
+#include "bench/instructions.hpp"
 
 namespace culvert::bench {
 
@@ -28,16 +30,16 @@ public:
         cycles_.reserve(kKept);
     }
 
-    /// `cycles` lie between two readings of the counter; what reading costs is taken off. Of a long
-    /// run the newest kKept are kept.
-    void add(std::uint64_t cycles) {
-        cycles -= std::min(cycles, overhead_);
-        if (cycles_.size() < kKept) {
-            cycles_.push_back(cycles);
-        } else {
-            cycles_[next_] = cycles;
-            next_ = (next_ + 1) % kKept;
+    /// Runs `work`, which handles the packets of a chunk.
+    template <class Work>
+    void run(const Work& work) {
+        if (InstructionCount::is_on()) {
+            InstructionCount::run(packets_, work);
+            return;
         }
+        const std::uint64_t start = rte_rdtsc_precise();
+        work();
+        add(rte_rdtsc_precise() - start);
     }
 
     /// Sets the time and the counter of the run.
@@ -55,6 +57,18 @@ public:
 
 private:
     static constexpr std::size_t kKept = std::size_t{1} << 16U;
+
+    /// `cycles` lie between two readings of the counter; what reading costs is taken off. Of a long
+    /// run the newest kKept are kept.
+    void add(std::uint64_t cycles) {
+        cycles -= std::min(cycles, overhead_);
+        if (cycles_.size() < kKept) {
+            cycles_.push_back(cycles);
+        } else {
+            cycles_[next_] = cycles;
+            next_ = (next_ + 1) % kKept;
+        }
+    }
 
     [[nodiscard]] static std::uint64_t reading_cycles() {
         std::uint64_t least = UINT64_MAX;
@@ -78,11 +92,11 @@ void measure(benchmark::State& state, std::size_t packets, Work&& work) {
     const std::size_t chunk = rounds * packets;
     Chunks chunks(chunk);
     while (state.KeepRunningBatch(static_cast<benchmark::IterationCount>(chunk))) {
-        const std::uint64_t start = rte_rdtsc_precise();
-        for (std::size_t round = 0; round < rounds; ++round) {
-            work();
-        }
-        chunks.add(rte_rdtsc_precise() - start);
+        chunks.run([&] {
+            for (std::size_t round = 0; round < rounds; ++round) {
+                work();
+            }
+        });
     }
     chunks.report(state);
 }
@@ -93,9 +107,7 @@ void measure_staged(benchmark::State& state, std::size_t packets, Prepare&& prep
     Chunks chunks(packets);
     while (state.KeepRunningBatch(static_cast<benchmark::IterationCount>(packets))) {
         prepare();
-        const std::uint64_t start = rte_rdtsc_precise();
-        work();
-        chunks.add(rte_rdtsc_precise() - start);
+        chunks.run(work);
     }
     chunks.report(state);
 }

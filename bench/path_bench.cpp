@@ -188,6 +188,26 @@ void tunnel_packets(benchmark::State& state, Direction direction, std::uint8_t i
     measure_path(state, path, port, packets, [&] { packets.reset(); });
 }
 
+/// Out of the tunnel of one protocol and into that of another, as a hub does.
+void relay_packets(benchmark::State& state, std::uint8_t from, std::uint8_t to) {
+    const FlowSet& set = flow_set(kTunnelFlows);
+    dataplane::FlowCache cache(kTunnelFlows);
+    for (FlowKey key : set.present()) {
+        key.in_port = PathFixture::tunnel_port(from);
+        cache.insert(
+            key,
+            {.verdict = FlowVerdict::forward,
+             .reason = dataplane::DropReason::none,
+             .out_port = PathFixture::tunnel_port(to)},
+            1,
+            0
+        );
+    }
+    PathFixture path(cache);
+    Packets packets(tunnel_path_frames(set, Direction::decap, from));
+    measure_path(state, path, kUplink, packets, [&] { packets.reset(); });
+}
+
 /// The floor: `change` sees each packet first, then it is looked up, and sent when it is known.
 template <class Change>
 void hash_burst(const rte_hash& table, SinkPort& sink, Burst burst, const Change& change) {
@@ -303,6 +323,11 @@ void add_path_benches(Suite& suite) {
                 [=](benchmark::State& state) { tunnel_floor(state, direction, index); }
             );
         }
+    });
+    const std::uint8_t vxlan = *tunnels::find_protocol("vxlan");
+    const std::uint8_t gre = *tunnels::find_protocol("gre");
+    suite.add("path/hub/vxlan_to_gre", [=](benchmark::State& state) {
+        relay_packets(state, vxlan, gre);
     });
 }
 

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "bench/instructions.hpp"
+
 namespace culvert::bench {
 
 void Suite::add(const std::string& name, Body body) {
@@ -14,6 +16,11 @@ void Suite::add(const std::string& name, Body body) {
         return;
     }
     names_.push_back(name);
+    if (InstructionCount::is_on()) {
+        benchmark::RegisterBenchmark(name.c_str(), InstructionCount::counted(name, std::move(body)))
+            ->Iterations(InstructionCount::kPackets);
+        return;
+    }
     benchmark::RegisterBenchmark(name.c_str(), std::move(body))
         ->UseManualTime()
         ->Unit(benchmark::kNanosecond);
