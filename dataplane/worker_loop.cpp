@@ -26,6 +26,8 @@ namespace culvert::dataplane {
 namespace {
 
 constexpr unsigned kIdleRoundsBeforeSleep = 32;
+/// With packets of polled devices at hand and none of the kernel's: every so many rounds.
+constexpr unsigned kRoundsBetweenLooks = 16;
 constexpr std::uint32_t kShortestSleepUs = 10;
 constexpr std::uint32_t kLongestSleepUs =
     100000;  // Without polled ports: a packet or wake() ends it.
@@ -270,14 +272,19 @@ std::size_t WorkerLoop::poll_ports() noexcept {
     for (const Polled& queue : polled_) {
         received += poll_queue(queue);
     }
-    if (watched_.empty()) {
+    // Whether the kernel has packets is a system call, which costs as much as a packet or more.
+    if (watched_.empty() ||
+        (received != 0 && watched_quiet_ && ++rounds_unwatched_ < kRoundsBetweenLooks)) {
         return received;
     }
+    rounds_unwatched_ = 0;
     std::array<epoll_event, kEventsMax> events;
     const int ready = wait_events(epoll_fd_, events.data(), 0);
+    watched_quiet_ = true;
     for (int i = 0; i < ready; ++i) {
         const std::uint32_t index = events[static_cast<std::size_t>(i)].data.u32;
         if (index < watched_.size()) {
+            watched_quiet_ = false;
             received += poll_queue(watched_[index]);
         }
     }

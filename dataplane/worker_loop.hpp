@@ -2,8 +2,9 @@
 //
 // One worker thread: adopt the newest snapshot, take answers of the slow path, poll ports, flush,
 // sleep when idle. Kernel ports are watched with epoll, so that only those with packets are read;
-// DPDK devices are polled each round. A worker without polled ports sleeps until a packet comes;
-// with polled ports it sleeps for growing, bounded times.
+// DPDK devices are polled each round, and while they are busy and kernel ports are not, the latter
+// are looked at in some rounds only, which spares a system call for each burst. A worker without
+// polled ports sleeps until a packet comes; with polled ports it sleeps for growing, bounded times.
 #pragma once
 
 #include <atomic>
@@ -83,6 +84,8 @@ private:
     int wake_fd_ = -1;
     std::uint64_t version_ = 0;  ///< Of the adopted snapshot; 0: none.
     unsigned idle_rounds_ = 0;
+    unsigned rounds_unwatched_ = 0;  ///< Since watched_ was looked at.
+    bool watched_quiet_ = false;     ///< It had nothing then.
 };
 
 }  // namespace culvert::dataplane

@@ -20,6 +20,7 @@ TOOLS = {
     "ping": "iputils-ping",
     "iperf3": "iperf3",
     "nft": "nftables",
+    "strace": "strace",
     "c++": "g++",
 }
 

@@ -47,6 +47,29 @@ struct Cost {
     Trace stepped;
 };
 
+/// Has a descriptor to be watched, like a port of the kernel, and never a packet.
+class QuietPort final : public dataplane::Port {
+public:
+    ~QuietPort() override { close(fd_); }
+    QuietPort() = default;
+    QuietPort(const QuietPort&) = delete;
+    QuietPort& operator=(const QuietPort&) = delete;
+
+    std::size_t receive(unsigned /*queue*/, std::span<rte_mbuf*> /*burst*/) noexcept override {
+        return 0;
+    }
+    std::size_t transmit(unsigned /*worker*/, std::span<rte_mbuf*> /*burst*/) noexcept override {
+        return 0;
+    }
+    [[nodiscard]] int wake_fd(unsigned /*queue*/) const noexcept override { return fd_; }
+    [[nodiscard]] bool carries_offloads() const noexcept override { return false; }
+    [[nodiscard]] dataplane::PortInfo info() const override { return {.driver = "quiet"}; }
+    [[nodiscard]] dataplane::PortErrors errors() const override { return {}; }
+
+private:
+    int fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+};
+
 class WorkerCost : public TunnelPath {
 protected:
     WorkerCost() {
@@ -259,6 +282,16 @@ INSTANTIATE_TEST_SUITE_P(
         return name;
     }
 );
+
+TEST_F(WorkerCost, AQuietKernelPortCostsASystemCallInSomeRounds) {
+    insert_flow({.in_port = kVif1, .destination = mac(9), .source = mac(1)}, forward(kVif2));
+    run({{kVif1, open_source(outgoing_frames())}, {kGateway, std::make_shared<QuietPort>()}});
+    measure(kVif2);
+    // A round carries 32 packets here.
+    EXPECT_GT(cost.watched.count(Act::system_call), 0U);
+    EXPECT_LE(cost.watched.count(Act::system_call), cost.watched.packets / 256)
+        << cost.watched.describe();
+}
 
 TEST_F(WorkerCost, EncapOverIpv6CostsNothing) {
     lead_to(add({.type = "vxlan", .v6 = true}));
