@@ -45,6 +45,11 @@ instructions:  ## Count the instructions of each bench and compare them with the
 	$(MAKE) build-release
 	.ci/instructions
 
+bench-start:  ## Measure start-up, memory, idle CPU and latency after idling; needs root.
+	.ci/deps build
+	$(MAKE) build-release
+	$(SUDO) $(PYTHON) bench/start/start_bench.py --build build/release
+
 lint:  ## Check formatting, clang-tidy, layering, headers, scripts and documentation.
 	.ci/deps build lint
 	$(MAKE) build-release
@@ -88,4 +93,4 @@ build/%/build.ninja: CMakePresets.json
 	cmake --preset $*
 
 .PRECIOUS: build/%/build.ninja
-.PHONY: help deps all demo test interop bench instructions lint format debug asan tsan fuzz install clean dist-clean
+.PHONY: help deps all demo test interop bench instructions bench-start lint format debug asan tsan fuzz install clean dist-clean

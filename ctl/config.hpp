@@ -5,6 +5,7 @@
 // Defaults here are the documented ones.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -34,7 +35,7 @@ struct DpdkConfig {                       // [dpdk]: changes need a restart
     std::vector<std::string> extra_args;  ///< Appended to the EAL arguments.
     std::uint32_t memory_mb = 0;          ///< 0: what the pools need.
     Hugepages hugepages = Hugepages::automatic;
-    std::uint32_t mbufs = 16384;  ///< Packet buffers, 4096-1048576.
+    std::uint32_t mbufs = 0;  ///< Packet buffers, 4096-1048576; 0: automatic (packet_pools.hpp).
     bool operator==(const DpdkConfig&) const = default;
 };
 
@@ -47,6 +48,12 @@ struct WorkerConfig {            // [workers]: changes need a restart
     bool spread = true;  ///< Inner flows of GRE tunnels are shared out over workers.
     bool operator==(const WorkerConfig&) const = default;
 };
+
+    /// Workers there will be.
+    [[nodiscard]] std::uint32_t threads() const {
+        const auto pinned = static_cast<std::uint32_t>(cpus.size());
+        return count != 0 ? count : std::max(1U, pinned);
+    }
 
 struct FlowCacheConfig {                                 // [flow_cache]: max_flows needs a restart
     std::uint32_t max_flows = dataplane::kFlowsDefault;  ///< kFlowsMin-kFlowsMax.

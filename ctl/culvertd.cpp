@@ -25,6 +25,7 @@
 #include "ctl/toml_source.hpp"
 #include "ctl/unixctl.hpp"
 #include "dataplane/eal.hpp"
+#include "dataplane/packet_pools.hpp"
 
 namespace culvert::ctl {
 
@@ -51,6 +52,27 @@ bool is_pci_address(const std::string& devargs) {
            std::sscanf(address.c_str(), "%x:%x.%x%c", &parts[0], &parts[1], &parts[2], &end) == 3;
 }
 
+std::uint32_t packet_buffers(const DesiredState& state) {
+    if (state.dpdk.mbufs != 0) {
+        return state.dpdk.mbufs;
+    }
+    dataplane::PoolDemand demand;
+    demand.workers = state.workers.threads();
+    demand.memory_bytes = dataplane::machine_memory_bytes();
+    for (const BridgeConfig& bridge : state.bridges) {
+        demand.kernel_ports += bridge.local ? 1 : 0;
+    }
+    for (const PortConfig& port : state.ports) {
+        if (port.kind == PortKind::dpdk) {
+            const unsigned rx_queues = port.rx_queues != 0 ? port.rx_queues : demand.workers;
+            demand.device_queues += rx_queues + demand.workers;
+        } else {
+            ++demand.kernel_ports;
+        }
+    }
+    return dataplane::automatic_packet_buffers(demand);
+}
+
 dataplane::EalOptions eal_options(const DesiredState& state) {
     dataplane::EalOptions options;
     options.file_prefix = state.dpdk.file_prefix;
@@ -58,7 +80,7 @@ dataplane::EalOptions eal_options(const DesiredState& state) {
     options.control_cpus = state.daemon.control_cpus;
     options.memory_mb = state.dpdk.memory_mb;
     options.hugepages = state.dpdk.hugepages == Hugepages::automatic;
-    options.packet_buffers = state.dpdk.mbufs;
+    options.packet_buffers = packet_buffers(state);
     for (const PortConfig& port : state.ports) {
         if (port.kind == PortKind::dpdk && is_pci_address(port.devargs)) {
             options.pci_devices.push_back(port.devargs);
@@ -70,9 +92,7 @@ dataplane::EalOptions eal_options(const DesiredState& state) {
 dataplane::WorkerOptions worker_options(const WorkerConfig& config) {
     dataplane::WorkerOptions options;
     options.cpus = config.cpus;
-    options.count = config.count != 0
-                        ? config.count
-                        : static_cast<unsigned>(std::max<std::size_t>(1, config.cpus.size()));
+    options.count = config.threads();
     options.idle_sleep = config.idle_sleep;
     options.spread = config.spread;
     options.idle_sleep_us = config.idle_sleep_us;
@@ -267,8 +287,9 @@ int run(const std::string& path, const DesiredState& state, Underlay& underlay) 
     }
     logger("culvertd")
         .info(
-            "DPDK runs {}; telemetry in {}",
+            "DPDK runs {} with {} packet buffers; telemetry in {}",
             (*eal)->uses_hugepages() ? "on hugepages" : "without hugepages",
+            packet_buffers(state),
             (*eal)->runtime_folder()
         );
     dataplane::FlowCache flows(state.flow_cache.max_flows);

@@ -161,7 +161,10 @@ DpdkConfig read_dpdk(const TomlTable& table) {
     table.read_list("extra_args", "one EAL argument each", dpdk.extra_args);
     table.read("memory_mb", Range{0, 1048576}, dpdk.memory_mb);
     table.read("hugepages", kHugepagesWords, dpdk.hugepages);
-    table.read("mbufs", Range{4096, 1048576}, dpdk.mbufs);
+    table.read("mbufs", Range{0, dataplane::kPacketBuffersMax}, dpdk.mbufs);
+    if (dpdk.mbufs != 0 && dpdk.mbufs < dataplane::kPacketBuffersMin) {
+        table.invalid("mbufs", "is too few", "0 (automatic) or 4096-1048576");
+    }
     return dpdk;
 }
 

@@ -12,13 +12,14 @@
 #include <rte_errno.h>
 #include <rte_lcore.h>
 #include <rte_log.h>
-#include <rte_mbuf.h>
+#include <rte_mempool.h>
+
+#include "dataplane/packet_pools.hpp"
 
 namespace culvert::dataplane {
 
 namespace {
 
-constexpr std::uint32_t kPoolCache = 256;
 constexpr std::uint32_t kDriverRoomMb = 96;  // Rings, vhost and memif regions, DPDK's own tables.
 
 std::string join_cpus(const std::vector<unsigned>& cpus) {
@@ -46,10 +47,7 @@ std::uint32_t wanted_memory_mb(const EalOptions& options) {
     if (options.memory_mb != 0) {
         return options.memory_mb;
     }
-    const std::uint64_t buffer = sizeof(rte_mbuf) + RTE_PKTMBUF_HEADROOM + kMbufDataBytes +
-                                 std::uint64_t{2} * RTE_CACHE_LINE_SIZE;
-    const std::uint64_t share = sizeof(rte_mbuf) + std::uint64_t{2} * RTE_CACHE_LINE_SIZE;
-    const std::uint64_t pools_mb = (options.packet_buffers * (buffer + share)) >> 20U;
+    const std::uint64_t pools_mb = (options.packet_buffers * packet_buffer_bytes()) >> 20U;
     return static_cast<std::uint32_t>(pools_mb + pools_mb / 8) + kDriverRoomMb;
 }
 
@@ -129,17 +127,13 @@ Result<std::unique_ptr<Eal>> Eal::start(const EalOptions& options) {
     std::unique_ptr<Eal> eal(new Eal);
     eal->uses_hugepages_ = !no_huge;
     eal->runtime_folder_ = rte_eal_get_runtime_dir();
-    eal->pools_.packets = rte_pktmbuf_pool_create(
+    eal->pools_.packets = create_packet_pool(
         "culvert_packets",
         options.packet_buffers,
-        kPoolCache,
-        0,
         static_cast<std::uint16_t>(RTE_PKTMBUF_HEADROOM + kMbufDataBytes),
-        SOCKET_ID_ANY
+        !no_huge
     );
-    eal->pools_.shares = rte_pktmbuf_pool_create(
-        "culvert_shares", options.packet_buffers, kPoolCache, 0, 0, SOCKET_ID_ANY
-    );
+    eal->pools_.shares = create_packet_pool("culvert_shares", options.packet_buffers, 0, !no_huge);
     if (eal->pools_.packets == nullptr || eal->pools_.shares == nullptr) {
         return tl::unexpected(
             "no memory for " + std::to_string(options.packet_buffers) +

@@ -20,6 +20,9 @@ inline constexpr std::uint16_t kVlanNone = 0;  ///< Untagged inside a bridge.
 
 inline constexpr std::size_t kMbufDataBytes =
     2048;  ///< Data room of one buffer, headroom not counted.
+/// Buffers of the packet pool that can be configured; fewer or more are refused.
+inline constexpr std::uint32_t kPacketBuffersMin = 4096;
+inline constexpr std::uint32_t kPacketBuffersMax = 1048576;
 inline constexpr std::size_t kSuperFrameBytesMax =
     65536 + 256;  ///< Largest GSO frame taken from the kernel.
 inline constexpr std::size_t kSegmentsPerPacketMax = kSuperFrameBytesMax / kMbufDataBytes + 1;

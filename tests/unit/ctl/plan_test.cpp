@@ -409,7 +409,7 @@ TEST(Plan, KeysThatNeedARestartAreRefusedByName) {
         {[](DesiredState& s) { s.dpdk.memory_mb = 1; }, "[dpdk] memory_mb (from 0 to 1)"},
         {[](DesiredState& s) { s.dpdk.hugepages = Hugepages::never; },
          "[dpdk] hugepages (from \"auto\" to \"never\")"},
-        {[](DesiredState& s) { s.dpdk.mbufs = 4096; }, "[dpdk] mbufs (from 16384 to 4096)"},
+        {[](DesiredState& s) { s.dpdk.mbufs = 4096; }, "[dpdk] mbufs (from 0 to 4096)"},
         {[](DesiredState& s) { s.workers.count = 2; }, "[workers] count (from 0 to 2)"},
         {[](DesiredState& s) { s.workers.cpus = {1}; }, "[workers] cpus (from [] to [1])"},
         {[](DesiredState& s) { s.workers.idle_sleep = false; },
@@ -437,7 +437,7 @@ TEST(Plan, KeysThatNeedARestartAreRefusedByName) {
     both.workers.count = 2;
     EXPECT_THAT(
         plan(sample(), both).error(),
-        HasSubstr("[dpdk] mbufs (from 16384 to 4096), [workers] count (from 0 to 2); restart")
+        HasSubstr("[dpdk] mbufs (from 0 to 4096), [workers] count (from 0 to 2); restart")
     );
 }
 

@@ -140,6 +140,14 @@ TEST(TomlSource, WrongTypeNamesTheTypeAndTheValue) {
     });
 }
 
+TEST(TomlSource, TooFewPacketBuffersAreRefused) {
+    EXPECT_EQ(
+        error_of("[dpdk]\nmbufs = 4095\n"),
+        "f:2: [dpdk]: mbufs = 4095 is too few; valid: 0 (automatic) or 4096-1048576"
+    );
+    EXPECT_EQ(state_of("[dpdk]\nmbufs = 4096\n").dpdk.mbufs, 4096U);
+}
+
 /// The keys with a range: values just outside of it are refused, those at its ends are accepted.
 TEST(TomlSource, RangesHoldAtBothEnds) {
     struct Bound {
@@ -152,7 +160,7 @@ TEST(TomlSource, RangesHoldAtBothEnds) {
     const std::string local = kBridge + "[bridge.local]\n";
     const std::vector<Bound> bounds{
         {"[dpdk]\n", "memory_mb", "[dpdk]", 0, 1048576},
-        {"[dpdk]\n", "mbufs", "[dpdk]", 4096, 1048576},
+        {"[dpdk]\n", "mbufs", "[dpdk]", 0, 1048576},
         {"[workers]\n", "count", "[workers]", 0, 32},
         {"[workers]\n", "idle_sleep_us", "[workers]", 1, 10000},
         {"[flow_cache]\n", "max_flows", "[flow_cache]", 1024, 16777216},
