@@ -277,6 +277,39 @@ Result<std::string> show_workers(const CommandContext& context, Arguments argume
     return table.render(*format);
 }
 
+Result<std::string> show_queues(const CommandContext& context, Arguments arguments) {
+    const auto format = take_format(arguments);
+    if (!format) {
+        return tl::unexpected(format.error());
+    }
+    Table table(
+        {{"worker", Align::right},
+         {"port"},
+         {"queue", Align::right},
+         {"chosen"},
+         {"numa_node", Align::right},
+         {"tx_queues", Align::right}}
+    );
+    for (unsigned worker = 0; worker < context.workers.count(); ++worker) {
+        for (const auto& [index, port] : context.switch_.model().ports) {
+            for (std::size_t queue = 0; queue < port.rx_workers.size(); ++queue) {
+                if (port.rx_workers[queue] != worker || !port.device) {
+                    continue;
+                }
+                table.add_row(
+                    {worker,
+                     port.name,
+                     queue,
+                     port.config.rx_workers.empty() ? "automatic" : "rx_workers",
+                     port.numa_node == kNumaNodeUnknown ? Cell(std::nullopt) : Cell(port.numa_node),
+                     port.device->info().tx_queues}
+                );
+            }
+        }
+    }
+    return table.render(*format);
+}
+
 Result<std::string> show_counters(const CommandContext& context, Arguments arguments) {
     const auto format = take_format(arguments);
     if (!format) {
@@ -346,6 +379,7 @@ std::map<std::string, Command> make_commands(const CommandContext& context) {
         "", 0, 0, [context](const Arguments&) { return flush_flows(context); }};
     commands["drops"] = {"", 0, 0, with(show_drops), {"--all", kFormatOption}};
     commands["workers"] = {"", 0, 0, with(show_workers), {kFormatOption}};
+    commands["workers/queues"] = {"", 0, 0, with(show_queues), {kFormatOption}};
     commands["counters"] = {"[PORT]", 0, 1, with(show_counters), {kFormatOption}};
     commands["reload"] = {"", 0, 0, [context](const Arguments&) { return context.reload(); }};
     commands["log/set"] = {"LEVEL", 1, 1, set_log_level};

@@ -45,15 +45,16 @@ struct WorkerConfig {            // [workers]: changes need a restart
     bool idle_sleep = true;      ///< False: busy-poll.
     std::uint32_t idle_sleep_us =
         200;             ///< Longest sleep while a polled (DPDK) port exists, 1-10000.
-    bool spread = true;  ///< Inner flows of GRE tunnels are shared out over workers.
+    bool spread = true;  ///< Inner flows of tunnels whose packets all come to one worker are shared
+                         ///< out over workers.
     bool operator==(const WorkerConfig&) const = default;
-};
 
     /// Workers there will be.
     [[nodiscard]] std::uint32_t threads() const {
         const auto pinned = static_cast<std::uint32_t>(cpus.size());
         return count != 0 ? count : std::max(1U, pinned);
     }
+};
 
 struct FlowCacheConfig {                                 // [flow_cache]: max_flows needs a restart
     std::uint32_t max_flows = dataplane::kFlowsDefault;  ///< kFlowsMin-kFlowsMax.
@@ -131,9 +132,11 @@ struct PortConfig {  // [[port]]
     VlanConfig vlan;
     std::optional<std::uint32_t> mtu;        ///< Set on the device; absent: follow the device.
     std::optional<tunnels::MacAddress> mac;  ///< tap only.
-    bool claim = true;            ///< linux only: keep the kernel's stack off the interface.
-    bool hotplug = false;         ///< linux only: may be missing at start, joins when it appears.
-    std::uint32_t rx_queues = 1;  ///< dpdk only, 1-32.
+    bool claim = true;     ///< linux only: keep the kernel's stack off the interface.
+    bool hotplug = false;  ///< linux only: may be missing at start, joins when it appears.
+    std::uint32_t rx_queues =
+        0;  ///< dpdk only, 1-32; 0: as many as workers, if the device has them.
+    std::vector<unsigned> rx_workers;  ///< Of receive queue i the i-th; empty: automatic.
     Origin origin;
     bool operator==(const PortConfig&) const = default;
 };

@@ -41,7 +41,7 @@ inline constexpr std::array<std::string_view, 3> kStaticMacKeys{"mac", "vlan", "
 /// `rloc` is a section of its own inside an EID.
 inline constexpr std::array<std::string_view, 2> kEidKeys{"prefix", "rloc"};
 inline constexpr std::array<std::string_view, 3> kRlocKeys{"tunnel", "priority", "weight"};
-inline constexpr std::array<std::string_view, 13> kPortKeys{
+inline constexpr std::array<std::string_view, 14> kPortKeys{
     "name",
     "bridge",
     "kind",
@@ -52,6 +52,7 @@ inline constexpr std::array<std::string_view, 13> kPortKeys{
     "claim",
     "hotplug",
     "rx_queues",
+    "rx_workers",
     "vlan_mode",
     "tag",
     "trunks"};

@@ -113,6 +113,7 @@ void visit_fields(const PortConfig& from, const PortConfig& to, Visit visit) {
     visit("mtu", from.mtu, to.mtu);
     visit("claim", from.claim, to.claim);
     visit("hotplug", from.hotplug, to.hotplug);
+    visit("rx_workers", from.rx_workers, to.rx_workers);
 }
 
 template <class Visit>

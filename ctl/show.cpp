@@ -54,6 +54,7 @@ Json device_json(const SwitchPort& port) {
     json["mtu"] = port.mtu;
     json["mac"] = port.mac.to_string();
     json["claimed"] = port.claimed;
+    json["rx_workers"] = port.rx_workers;
     json.update(vlan_json(port.vlan));
     if (!port.trouble.empty()) {
         json["trouble"] = port.trouble;

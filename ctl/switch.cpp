@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <thread>
 
 #include <fmt/format.h>
 #include <net/if.h>
@@ -523,6 +522,9 @@ Result<void> Switch::change_port(const PortConfig& from, const PortConfig& to) {
         port.vlan = to.vlan;
         port.generation = ++generation_;
     }
+    if (port.device && from.rx_workers != to.rx_workers) {
+        remap_queues(port);
+    }
     if (port.device && to.kind == PortKind::linux_interface) {
         update_claim(port, to.claim);
     }
@@ -575,16 +577,6 @@ void Switch::remove_port(const std::string& name, bool local) {
     parts_.slow_path.abandon(port->index, DropReason::port_removed);
     model_.ports.erase(port->index);
     changed_ = true;
-}
-
-void Switch::wait_for_grace() {
-    using namespace std::chrono_literals;
-    publish_if_changed();
-    const auto deadline = std::chrono::steady_clock::now() + 1s;
-    while (parts_.workers.retired_snapshots() != 0 && std::chrono::steady_clock::now() < deadline) {
-        parts_.workers.poll();
-        std::this_thread::sleep_for(1ms);
-    }
 }
 
 }  // namespace culvert::ctl

@@ -93,6 +93,8 @@ private:
     );
     std::uint16_t free_port_index();
     void attach(SwitchPort& port, std::unique_ptr<dataplane::Port> device);
+    void map_queues(SwitchPort& port);
+    void remap_queues(SwitchPort& port);
     void detach(SwitchPort& port, const std::string& trouble);
     void warn_of_addresses(const SwitchPort& port) const;
     void update_claim(SwitchPort& port, bool wanted);

@@ -32,6 +32,7 @@ void Switch::attach(SwitchPort& port, std::unique_ptr<dataplane::Port> device) {
     port.ifindex = port.config.kind == PortKind::dpdk
                        ? 0
                        : static_cast<int>(if_nametoindex(port.config.interface.c_str()));
+    map_queues(port);
     port.trouble.clear();
     port.generation = ++generation_;
     changed_ = true;
@@ -98,6 +99,7 @@ void Switch::set_static_macs() {
 void Switch::detach(SwitchPort& port, const std::string& trouble) {
     logger("switch").warn("port {}: {}", port.name, trouble);
     port.device.reset();
+    port.rx_workers.clear();
     port.ifindex = 0;
     port.up = false;
     port.trouble = trouble;

@@ -6,6 +6,7 @@
 #include "ctl/switch_model.hpp"
 
 #include <algorithm>
+#include <set>
 
 #include "tunnels/encap.hpp"
 #include "tunnels/protocols.hpp"
@@ -196,6 +197,23 @@ make_tunnel_view(const SwitchModel& model, const SlowPath& slow_path, const Swit
     return view;
 }
 
+/// Whether no port by which packets of the tunnel can arrive is polled by several workers.
+bool arrives_at_one_worker(const SwitchModel& model, const SwitchPort& tunnel) {
+    const bool has_route = tunnel.resolution.state != Resolution::State::no_route;
+    std::set<std::uint16_t> underlays;
+    for (const auto& [index, port] : model.ports) {
+        if (port.role == PortRole::local && port.device &&
+            (!has_route || port.bridge == tunnel.resolution.device.bridge)) {
+            underlays.insert(port.bridge);
+        }
+    }
+    return std::none_of(model.ports.begin(), model.ports.end(), [&](const auto& entry) {
+        const SwitchPort& port = entry.second;
+        return port.role == PortRole::device && underlays.contains(port.bridge) &&
+               std::set(port.rx_workers.begin(), port.rx_workers.end()).size() > 1;
+    });
+}
+
 void add_listener(Snapshot& snapshot, const Listener& listener) {
     for (const Listener& known : snapshot.listeners) {
         if (known.protocol == listener.protocol && known.udp_port == listener.udp_port) {
@@ -234,7 +252,9 @@ void add_tunnel(
          port.index,
          match}
     );
-    snapshot.ports[port.index].spread = outer.default_udp_port == 0;
+    // GRE has no source port by which a NIC could tell inner flows apart.
+    snapshot.ports[port.index].spread =
+        outer.default_udp_port == 0 || arrives_at_one_worker(model, port);
     if (port.tunnel.packet_type == tunnels::Payload::ip) {
         snapshot.ports[port.index].is_l3 = true;
     }
@@ -305,7 +325,7 @@ make_l3_view(const SwitchModel& model, const SwitchBridge& bridge, const HostFac
     return view;
 }
 
-void add_device(Snapshot& snapshot, const SwitchPort& port, unsigned workers) {
+void add_device(Snapshot& snapshot, const SwitchPort& port) {
     PortView& view = snapshot.ports[port.index];
     view.device = port.device;
     view.mtu = port.mtu;
@@ -314,10 +334,8 @@ void add_device(Snapshot& snapshot, const SwitchPort& port, unsigned workers) {
         return;
     }
     view.carries_offloads = port.device->carries_offloads();
-    const unsigned queues = port.device->info().rx_queues;
-    for (unsigned queue = 0; queue < queues; ++queue) {
-        // A port keeps its worker however many others come and go.
-        snapshot.rx[(port.index + queue) % workers].push_back(
+    for (std::size_t queue = 0; queue < port.rx_workers.size(); ++queue) {
+        snapshot.rx[port.rx_workers[queue]].push_back(
             {port.device, port.index, static_cast<std::uint16_t>(queue)}
         );
     }
@@ -357,7 +375,7 @@ std::unique_ptr<Snapshot> build_snapshot(
             add_tunnel(*snapshot, peers, model, slow_path, port);
             continue;
         }
-        add_device(*snapshot, port, workers);
+        add_device(*snapshot, port);
         if (port.role == PortRole::local && port.device) {
             bridge.terminates_tunnels = true;
             bridge.local_mac = port.mac;

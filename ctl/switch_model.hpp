@@ -8,8 +8,10 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "ctl/config.hpp"
+#include "ctl/queue_map.hpp"
 #include "ctl/resolver.hpp"
 #include "ctl/slow_path.hpp"
 #include "ctl/totals.hpp"
@@ -38,6 +40,8 @@ struct SwitchPort {
     bool up = false;
     bool claimed = false;
     std::string trouble;  ///< Why it does not forward; empty: it does.
+    int numa_node = kNumaNodeUnknown;
+    std::vector<unsigned> rx_workers;  ///< By receive queue; empty: nobody polls the port.
 
     // tunnel
     TunnelConfig tunnel;

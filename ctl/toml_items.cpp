@@ -285,7 +285,8 @@ PortConfig read_port(const TomlTable& table) {
     table.read("mac", port.mac);
     table.read("claim", port.claim);
     table.read("hotplug", port.hotplug);
-    table.read("rx_queues", Range{1, dataplane::kQueuesPerPortMax}, port.rx_queues);
+    table.read("rx_queues", Range{0, dataplane::kQueuesPerPortMax}, port.rx_queues);
+    table.read_list("rx_workers", Range{0, dataplane::kWorkersMax - 1}, port.rx_workers);
     return port;
 }
 

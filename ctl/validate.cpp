@@ -78,6 +78,44 @@ Result<void> check_names(const DesiredState& state) {
     });
 }
 
+/// Receive queues of the port as far as the file says; nothing when the device decides.
+std::optional<std::size_t> rx_queues_of(const PortConfig& port) {
+    if (port.kind != PortKind::dpdk) {
+        return 1;
+    }
+    return port.rx_queues == 0 ? std::nullopt : std::optional<std::size_t>(port.rx_queues);
+}
+
+Result<void> check_rx_workers(const DesiredState& state) {
+    const std::uint32_t threads = state.workers.threads();
+    for (const PortConfig& port : state.ports) {
+        const Subject about = subject(kPortSection, port);
+        const auto beyond =
+            std::find_if(port.rx_workers.begin(), port.rx_workers.end(), [&](unsigned worker) {
+                return worker >= threads;
+            });
+        if (beyond != port.rx_workers.end()) {
+            return failure(
+                about,
+                "rx_workers names worker " + std::to_string(*beyond) + ", but [workers] makes " +
+                    std::to_string(threads) +
+                    "; valid: " + (threads == 1 ? "0" : "0-" + std::to_string(threads - 1))
+            );
+        }
+        const auto queues = rx_queues_of(port);
+        if (queues && port.rx_workers.size() > *queues) {
+            return failure(
+                about,
+                "rx_workers lists " + std::to_string(port.rx_workers.size()) +
+                    " workers, but the port has " + std::to_string(*queues) +
+                    (*queues == 1 ? " receive queue" : " receive queues") +
+                    "; valid: at most one worker for each queue"
+            );
+        }
+    }
+    return {};
+}
+
 Result<void> check_counts(const DesiredState& state) {
     const auto locals =
         std::count_if(state.bridges.begin(), state.bridges.end(), [](const BridgeConfig& bridge) {
@@ -404,6 +442,7 @@ Result<void> validate(const DesiredState& state) {
           check_names,
           check_bridge_references,
           check_devices,
+          check_rx_workers,
           check_tunnels,
           check_udp_ports,
           check_all_static_macs,

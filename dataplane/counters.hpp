@@ -49,7 +49,8 @@ struct LoopCounters {
     Counter upcalls;
 };
 
-struct WorkerCounters {
+/// One line or more to each worker, so that none writes to a line that another writes.
+struct alignas(64) WorkerCounters {
     LoopCounters loop;
     std::array<PortCounters, kPortsMax> ports;
     std::array<std::array<Counter, kPortsMax>, tunnels::kDropReasonCount> drops;

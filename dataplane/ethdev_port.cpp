@@ -135,6 +135,7 @@ public:
     [[nodiscard]] PortErrors errors() const override;
 
 private:
+    [[nodiscard]] int set_up(const rte_eth_dev_info& device, const EthdevPortOptions&);
     [[nodiscard]] int configure(const rte_eth_dev_info& device, const EthdevPortOptions&);
     [[nodiscard]] int set_up_queues(const rte_eth_dev_info& device, const EthdevPortOptions&);
     [[nodiscard]] std::string set_mtu(std::uint32_t mtu);
@@ -157,6 +158,18 @@ private:
     std::atomic<std::uint64_t> tx_errors_ = 0;
 };
 
+/// How many receive queues the device gets.
+unsigned rx_queue_count(const rte_eth_dev_info& device, const EthdevPortOptions& options) {
+    unsigned wanted = options.rx_queues;
+    if (wanted == 0) {
+        // Which of the queues of a vhost device a guest sends by is the guest's choice, so that all
+        // of them have to be read; elsewhere a worker has one each.
+        const bool peer_chooses = std::strcmp(device.driver_name, "net_vhost") == 0;
+        wanted = peer_chooses ? kQueuesPerPortMax : options.tx_queues;
+    }
+    return std::clamp<unsigned>(wanted, 1, device.max_rx_queues);
+}
+
 EthdevPort::EthdevPort(
     std::unique_ptr<DeviceClaim> claim,
     const rte_eth_dev_info& device,
@@ -164,7 +177,7 @@ EthdevPort::EthdevPort(
     const PacketPools& pools
 )
     : claim_(std::move(claim)), port_(claim_->port()), pools_(pools), driver_(device.driver_name),
-      rx_queues_(std::clamp<unsigned>(options.rx_queues, 1, device.max_rx_queues)),
+      rx_queues_(rx_queue_count(device, options)),
       tx_queues_(std::clamp<unsigned>(options.tx_queues, 1, device.max_tx_queues)),
       sends_chains_((device.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS) != 0),
       tx_locks_(tx_queues_ < options.tx_queues ? tx_queues_ : 0) {}
@@ -270,6 +283,7 @@ PortInfo EthdevPort::info() const {
     info.driver = driver_;
     info.rx_queues = rx_queues_;
     info.tx_queues = tx_queues_;
+    info.numa_node = rte_eth_dev_socket_id(port_);
     rte_ether_addr mac{};
     if (rte_eth_macaddr_get(port_, &mac) == 0) {
         std::memcpy(info.mac.bytes.data(), mac.addr_bytes, info.mac.bytes.size());
@@ -318,6 +332,11 @@ int EthdevPort::configure(const rte_eth_dev_info& device, const EthdevPortOption
     return rte_eth_dev_configure(
         port_, static_cast<std::uint16_t>(rx_queues_), static_cast<std::uint16_t>(tx_queues_), &conf
     );
+}
+
+int EthdevPort::set_up(const rte_eth_dev_info& device, const EthdevPortOptions& options) {
+    const int result = configure(device, options);
+    return result != 0 ? result : set_up_queues(device, options);
 }
 
 int EthdevPort::set_up_queues(const rte_eth_dev_info& device, const EthdevPortOptions& options) {
@@ -371,9 +390,11 @@ bool EthdevPort::create_linear_pool() {
 }
 
 std::string EthdevPort::start(const rte_eth_dev_info& device, const EthdevPortOptions& options) {
-    int result = configure(device, options);
-    if (result == 0) {
-        result = set_up_queues(device, options);
+    int result = set_up(device, options);
+    if (result != 0 && options.rx_queues == 0 && rx_queues_ > 1) {
+        // What the device says it could have is more than it has in its present state.
+        rx_queues_ = 1;
+        result = set_up(device, options);
     }
     if (result != 0) {
         return "cannot configure " + std::to_string(rx_queues_) + " receive and " +

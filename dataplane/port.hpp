@@ -22,6 +22,7 @@ struct PortInfo {
     std::uint32_t mtu = 0;  ///< Bytes of L3 payload the device carries; 0 when unknown.
     bool link_up = false;
     unsigned rx_queues = 1;
+    int numa_node = -1;      ///< Of the device; -1: not known.
     unsigned tx_queues = 1;  ///< Fewer than workers: they share, under a lock inside the port.
 };
 
@@ -76,10 +77,10 @@ struct TapPortOptions {
 };
 
 struct EthdevPortOptions {
-    std::string name;     ///< Port name, for messages.
-    std::string devargs;  ///< "0000:03:00.0", "net_vhost0,iface=/run/x.sock", ...
-    unsigned rx_queues = 1;
-    unsigned tx_queues = 1;
+    std::string name;        ///< Port name, for messages.
+    std::string devargs;     ///< "0000:03:00.0", "net_vhost0,iface=/run/x.sock", ...
+    unsigned rx_queues = 1;  ///< 0: as many as `tx_queues`, if the device has them.
+    unsigned tx_queues = 1;  ///< One for each worker is best.
     std::optional<std::uint32_t> mtu;
     std::uint16_t rx_descriptors = 1024;
     std::uint16_t tx_descriptors = 1024;

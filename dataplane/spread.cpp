@@ -36,6 +36,14 @@ std::size_t SpreadQueue::pop(std::span<rte_mbuf*> out) noexcept {
     return count;
 }
 
+std::size_t SpreadQueue::size() const noexcept {
+    std::size_t packets = 0;
+    for (const auto& queue : queues_) {
+        packets += queue->read_available();
+    }
+    return packets;
+}
+
 bool SpreadQueue::empty() const noexcept {
     return std::all_of(queues_.begin(), queues_.end(), [](const auto& queue) {
         return queue->read_available() == 0;

@@ -135,6 +135,14 @@ public:
         }
     }
 
+    [[nodiscard]] std::size_t spread_packets() const override {
+        std::size_t packets = 0;
+        for (const auto& queue : shared_.spread) {
+            packets += queue->size();
+        }
+        return packets;
+    }
+
     [[nodiscard]] std::size_t retired_snapshots() const override {
         return static_cast<std::size_t>(std::count_if(
             retired_.begin(),

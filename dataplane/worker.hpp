@@ -22,8 +22,7 @@ struct WorkerOptions {
     std::vector<unsigned>
         cpus;  ///< Worker i runs on cpus[i] only; empty: wherever the kernel likes.
     bool idle_sleep = true;
-    bool spread =
-        true;  ///< Share out the inner flows of tunnels that cannot be told apart outside.
+    bool spread = true;  ///< Share out the inner flows of tunnels that all come to one worker.
     std::uint32_t idle_sleep_us = 200;  ///< Longest sleep while some port has to be polled.
 };
 
@@ -56,6 +55,9 @@ public:
     /// Frees what passed its grace period and sends what was kept. Cheap; call it at least a few
     /// times a second.
     virtual void poll() = 0;
+
+    /// Packets in queues from worker to worker, about.
+    [[nodiscard]] virtual std::size_t spread_packets() const = 0;
 
     /// Snapshots that wait for their grace period.
     [[nodiscard]] virtual std::size_t retired_snapshots() const = 0;

@@ -48,8 +48,8 @@ public:
     void wake() noexcept;  ///< Any thread: ends a sleep.
 
     [[nodiscard]] const WorkerCounters& counters() const noexcept { return *counters_; }
-    UpcallQueue upcalls;      ///< Worker -> control.
-    DecisionQueue decisions;  ///< Control -> worker.
+    alignas(RTE_CACHE_LINE_SIZE) UpcallQueue upcalls;      ///< Worker -> control.
+    alignas(RTE_CACHE_LINE_SIZE) DecisionQueue decisions;  ///< Control -> worker.
 
 private:
     /// A queue of the adopted snapshot, which keeps the device: a worker that sleeps must not keep
@@ -79,8 +79,9 @@ private:
     std::vector<Polled> polled_;   ///< Queues without a descriptor.
     std::vector<Polled> watched_;  ///< Queues in the epoll set, by event data.
     std::thread thread_;
-    std::atomic<bool> sleeping_{false};
-    int epoll_fd_ = -1;
+    /// Written by whoever has something for this worker, so not beside what only it uses.
+    alignas(RTE_CACHE_LINE_SIZE) std::atomic<bool> sleeping_{false};
+    alignas(RTE_CACHE_LINE_SIZE) int epoll_fd_ = -1;
     int wake_fd_ = -1;
     std::uint64_t version_ = 0;  ///< Of the adopted snapshot; 0: none.
     unsigned idle_rounds_ = 0;

@@ -50,6 +50,7 @@ public:
         sent.push_back({worker, decision});
     }
     void poll() override {}
+    [[nodiscard]] std::size_t spread_packets() const override { return 0; }
     [[nodiscard]] std::size_t retired_snapshots() const override { return 0; }
 
     std::deque<Asked> asked;

@@ -186,9 +186,10 @@ TEST(Plan, ChangesAPortInPlaceWhileItsDeviceStays) {
             s.ports[0].mtu = 1400;
             s.ports[0].claim = false;
             s.ports[0].hotplug = true;
+            s.ports[0].rx_workers = {0};
         }),
         ElementsAre("change port p1: vlan trunk -> native-tagged 5 [5, 6], mtu none -> 1400, claim "
-                    "true -> false, hotplug false -> true")
+                    "true -> false, hotplug false -> true, rx_workers [] -> [0]")
     );
 }
 

@@ -569,6 +569,31 @@ TEST_F(BuildSnapshot, ABridgeWithL3TunnelsHasItsRoutes) {
     EXPECT_EQ(build()->bridges.at(kOver).l3, nullptr);
 }
 
+TEST_F(BuildSnapshot, QueuesAreWithTheirWorkers) {
+    model_.ports[kUplink].rx_workers = {1, 0, 1};
+    model_.ports[kVif].rx_workers = {0};
+    const auto snapshot = build();
+    ASSERT_EQ(snapshot->rx[0].size(), 2U);
+    EXPECT_EQ(snapshot->rx[0][0].queue, 1U);
+    EXPECT_EQ(snapshot->rx[0][1].port, kVif);
+    ASSERT_EQ(snapshot->rx[1].size(), 2U);
+    EXPECT_EQ(snapshot->rx[1][0].queue, 0U);
+    EXPECT_EQ(snapshot->rx[1][1].queue, 2U);
+    EXPECT_EQ(snapshot->rx[1][1].device, model_.ports[kUplink].device);
+}
+
+TEST_F(BuildSnapshot, InnerFlowsAreSharedOutWhereOneWorkerGetsThemAll) {
+    model_.ports[kUplink].rx_workers = {1};
+    model_.ports[kVif].rx_workers = {0, 1};
+    EXPECT_TRUE(build()->ports[kTunnel0].spread) << "no tunnel packets come by the second port";
+    model_.ports[kUplink].rx_workers = {1, 0};
+    EXPECT_FALSE(build()->ports[kTunnel0].spread) << "the NIC spreads by UDP source port";
+    resolution().state = Resolution::State::no_route;
+    EXPECT_FALSE(build()->ports[kTunnel0].spread) << "nor without a route: peers may still send";
+    model_.ports[kTunnel0].tunnel.type = "gre";
+    EXPECT_TRUE(build()->ports[kTunnel0].spread) << "GRE has no source port";
+}
+
 }  // namespace
 
 }  // namespace culvert::ctl

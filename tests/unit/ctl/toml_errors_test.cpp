@@ -172,7 +172,7 @@ TEST(TomlSource, RangesHoldAtBothEnds) {
         {kPort, "mtu", "[[port]] \"p1\"", 68, 65535},
         {kPort + "kind = \"tap\"\n", "mtu", "[[port]] \"p1\"", 68, 65521},
         {kPort, "tag", "[[port]] \"p1\"", 1, 4094},
-        {kDpdkPort, "rx_queues", "[[port]] \"p1\"", 1, 32},
+        {kDpdkPort, "rx_queues", "[[port]] \"p1\"", 0, 32},
         {kTunnel, "tag", "[[tunnel]] \"t1\"", 1, 4094},
         {kTunnel, "dst_port", "[[tunnel]] \"t1\"", 1, 65535},
         {kTunnel + "src_port_max = 65535\n", "src_port_min", "[[tunnel]] \"t1\"", 1024, 65535},

@@ -243,5 +243,12 @@ TEST(LoadToml, ErrorsNameThePathAsGiven) {
     EXPECT_THAT(state.error(), StartsWith(path.string() + ":2: [daemon]: unknown key \"soket\""));
 }
 
+TEST(TomlSource, WorkersOfQueuesAreAList) {
+    const std::string port = kDpdkPort + "rx_workers = [1, 0, 1]\n[workers]\ncount = 2\n";
+    EXPECT_EQ(state_of(port).ports[0].rx_workers, (std::vector<unsigned>{1, 0, 1}));
+    EXPECT_EQ(state_of(kPort).ports[0].rx_workers, std::vector<unsigned>{});
+    EXPECT_EQ(state_of(kDpdkPort).ports[0].rx_queues, 0U);
+}
+
 }  // namespace
 }  // namespace culvert::ctl

@@ -460,5 +460,44 @@ TEST(Validate, AnItemFromNoFileHasNoPlace) {
     );
 }
 
+TEST(Validate, QueuesGoToWorkersThatThereAre) {
+    DesiredState state = with_bridge();
+    state.ports = {port("p1", 4)};
+    state.ports[0].rx_workers = {1};
+    EXPECT_EQ(
+        error_of(state),
+        "f:4: [[port]] \"p1\": rx_workers names worker 1, but [workers] makes 1; valid: 0"
+    );
+    state.workers.cpus = {4, 5};
+    EXPECT_EQ(error_of(state), "");
+    state.ports[0].rx_workers = {2};
+    EXPECT_EQ(
+        error_of(state),
+        "f:4: [[port]] \"p1\": rx_workers names worker 2, but [workers] makes 2; valid: 0-1"
+    );
+}
+
+TEST(Validate, NoMoreWorkersThanQueuesAreListed) {
+    DesiredState state = with_bridge();
+    state.workers.count = 4;
+    state.ports = {port("p1", 4)};
+    state.ports[0].rx_workers = {0, 1};
+    EXPECT_EQ(
+        error_of(state),
+        "f:4: [[port]] \"p1\": rx_workers lists 2 workers, but the port has 1 receive queue; "
+        "valid: at most one worker for each queue"
+    );
+    state.ports = {dpdk_port("p1", 4, "net_null0")};
+    state.ports[0].rx_queues = 2;
+    state.ports[0].rx_workers = {0, 1, 2};
+    EXPECT_EQ(
+        error_of(state),
+        "f:4: [[port]] \"p1\": rx_workers lists 3 workers, but the port has 2 receive queues; "
+        "valid: at most one worker for each queue"
+    );
+    state.ports[0].rx_queues = 0;  // How many the device has is not known here.
+    EXPECT_EQ(error_of(state), "");
+}
+
 }  // namespace
 }  // namespace culvert::ctl

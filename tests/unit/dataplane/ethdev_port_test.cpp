@@ -9,6 +9,7 @@
 #include <fstream>
 #include <functional>
 #include <latch>
+#include <map>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -147,6 +148,17 @@ TEST(EthdevPort, TellsWhatTheDeviceIs) {
     EXPECT_FALSE(info.mac.is_zero());
     EXPECT_FALSE(port->carries_offloads());
     EXPECT_EQ(port->wake_fd(0), -1);
+}
+
+TEST(EthdevPort, ReadsAQueueForEachWorkerAndAllThatAGuestMaySendBy) {
+    const TemporaryDirectory directory;
+    for (const auto& [devargs, queues] : std::map<std::string, unsigned>{
+             {"net_null0", 3}, {"net_vhost0,iface=" + directory.path("s") + ",queues=4", 4}}) {
+        EthdevPortOptions options = options_for(devargs);
+        options.rx_queues = 0;
+        options.tx_queues = 3;
+        EXPECT_EQ(open_or_throw(options)->info().rx_queues, queues);
+    }
 }
 
 TEST(EthdevPort, ReceivesOnItsQueuesOnly) {
