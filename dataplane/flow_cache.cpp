@@ -164,8 +164,9 @@ struct FlowCache::Table {
     Bucket* buckets;
     FlowEntry* entries;
 
+    // From here on the writer's own, on other lines than what readers look at for each packet.
     // Successor of each free or retired entry.
-    std::unique_ptr<std::uint32_t[]> links;
+    alignas(64) std::unique_ptr<std::uint32_t[]> links;
     std::uint32_t first_free = kNoEntry;
     std::uint32_t first_untouched = 0;  // From here on no entry was ever used.
     std::deque<Batch> retired;          // Oldest first, at most one for each epoch.
