@@ -17,5 +17,6 @@ void add_encap_benches(Suite& suite);
 void add_path_benches(Suite& suite);
 void add_checksum_benches(Suite& suite);
 void add_segmenter_benches(Suite& suite);
+void add_contention_benches(Suite& suite);
 
 }  // namespace culvert::bench

@@ -38,6 +38,10 @@ int run() {
     } else {
         benchmark::RunSpecifiedBenchmarks(&timed);
     }
+    add_contention_benches(suite);
+    Report report(suite);
+    benchmark::RunSpecifiedBenchmarks(&report);
+    benchmark::ClearRegisteredBenchmarks();  // And what they hold, before the EAL stops.
     release_flow_sets();
     benchmark::Shutdown();
     return timed.failed() || counted.failed() ? 1 : 0;
