@@ -3,19 +3,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import struct
 import threading
 import time
 
+import pytest
+
 from netlab.config import Config
 from netlab.daemon import Build, Culvertd
 from netlab.frames import PacketSocket, frame
-from netlab.lab import Lab, wait_until
+from netlab.lab import Lab, Namespace, wait_until
+from netlab.measure import wait_for_ping
+from netlab.routed import machine, routed_pair
+from netlab.topology import tunnel_pair
 
 _SOURCE = "02:00:00:00:01:01"
 _SINK = "02:00:00:00:01:02"
 _NUMBER = struct.Struct("!4sI")
 _MARK = b"numb"
+_FLOWS = 32
+_ROUNDS = 60
 
 
 class _Switch:
@@ -141,3 +150,66 @@ def test_a_worker_that_polls_never_sleeps(lab: Lab, build: Build) -> None:
         source.send(_numbered(1))
         assert sink.wait_for(lambda one: one.payload == _numbered(1)[14:])
     assert switch.sleeps() == 0
+
+
+def _flows_arrive_in_order(near: Namespace, far: Namespace, address: str) -> None:
+    """Sends numbered datagrams of many flows, each from a source port of its own."""
+    with contextlib.ExitStack() as stack:
+        with far.entered():
+            receiver = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        receiver.bind((address, 0))
+        receiver.settimeout(10.0)
+        senders = []
+        for _ in range(_FLOWS):
+            with near.entered():
+                sender = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            sender.connect(receiver.getsockname())
+            senders.append(sender)
+        for number in range(_ROUNDS):
+            for flow, sender in enumerate(senders):
+                sender.send(struct.pack("!II", flow, number))
+            time.sleep(0.002)
+        numbers: list[list[int]] = [[] for _ in senders]
+        for _ in range(_FLOWS * _ROUNDS):
+            flow, number = struct.unpack("!II", receiver.recv(64))
+            numbers[flow].append(number)
+    assert numbers == [list(range(_ROUNDS))] * _FLOWS
+
+
+def _polls_alone_and_shares(daemon: Culvertd, uplink: str) -> bool:
+    """One worker polls the uplink, and the other one has looked up packets all the same."""
+    polling = {
+        row["worker"] for row in daemon.ctl_json("workers", "queues") if row["port"] == uplink
+    }
+    hits = {row["worker"]: row["flow_hits"] for row in daemon.ctl_json("workers")}
+    return len(polling) == 1 and min(hits.values()) >= _ROUNDS
+
+
+@pytest.mark.parametrize("kind", ["vxlan", "geneve", "gre"])
+def test_inner_flows_are_shared_out_in_order(lab: Lab, build: Build, kind: str) -> None:
+    hosts = tunnel_pair(lab, build, kind, 4, start=False)
+    for host in hosts:
+        host.config.section("workers", count=2)
+        # All by one worker: what the other one does was handed to it.
+        for port in host.config.ports:
+            port["rx_workers"] = [0]
+        host.start()
+    near, far = (host.vms[0] for host in hosts)
+    wait_for_ping(near.ns, far.address())
+    _flows_arrive_in_order(near.ns, far.ns, far.address())
+    assert _polls_alone_and_shares(hosts[1].daemon, "eth0")
+    assert "spread_queue_full" not in hosts[1].daemon.drops()
+
+
+def test_flows_in_a_routed_tunnel_are_shared_out_in_order(lab: Lab, build: Build) -> None:
+    hosts = routed_pair(lab, build, "lisp", 4, start=False)
+    for host in hosts:
+        host.config.section("workers", count=2)
+        for port in host.config.ports:
+            port["rx_workers"] = [0]
+        host.start()
+    near, far = (host.vms[0] for host in hosts)
+    wait_for_ping(near.ns, machine(2, 4))
+    _flows_arrive_in_order(near.ns, far.ns, machine(2, 4))
+    assert _polls_alone_and_shares(hosts[1].daemon, "eth0")
