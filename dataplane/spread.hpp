@@ -45,7 +45,6 @@ private:
     struct alignas(RTE_CACHE_LINE_SIZE) Queue
         : boost::lockfree::spsc_queue<rte_mbuf*, boost::lockfree::capacity<kSpreadQueueSlots>> {};
     static_assert(alignof(Queue) == RTE_CACHE_LINE_SIZE);
-    static_assert(sizeof(Queue) >= kSpreadQueueSlots * sizeof(rte_mbuf*) + 2 * RTE_CACHE_LINE_SIZE);
     std::vector<std::unique_ptr<Queue>> queues_;  ///< By producer.
     std::size_t turn_ = 0;                        ///< The producer whose packets are taken first.
 };
