@@ -50,6 +50,11 @@ bench-start:  ## Measure start-up, memory, idle CPU and latency after idling; ne
 	$(MAKE) build-release
 	$(SUDO) $(PYTHON) bench/start/start_bench.py --build build/release
 
+bench-peers:  ## Measure beside OVS-DPDK and testpmd (12 min, SMOKE=1: 1 min); needs root.
+	.ci/deps build bench
+	$(MAKE) build-release
+	$(SUDO) bench/peers/run.py --build build/release $(if $(SMOKE),--smoke,--write)
+
 lint:  ## Check formatting, clang-tidy, layering, headers, scripts and documentation.
 	.ci/deps build lint
 	$(MAKE) build-release
@@ -93,4 +98,4 @@ build/%/build.ninja: CMakePresets.json
 	cmake --preset $*
 
 .PRECIOUS: build/%/build.ninja
-.PHONY: help deps all demo test interop bench instructions bench-start lint format debug asan tsan fuzz install clean dist-clean
+.PHONY: help deps all demo test interop bench instructions bench-start bench-peers lint format debug asan tsan fuzz install clean dist-clean
