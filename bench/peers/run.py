@@ -92,7 +92,7 @@ def main():
     print(f"peers: all of it is in {path}")
     if options.write:
         report.write_documents(ROOT / "docs")
-    sys.exit(report.status(options.smoke))
+    sys.exit(report.status())
 
 
 if __name__ == "__main__":
