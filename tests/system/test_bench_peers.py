@@ -12,7 +12,7 @@ from scapy.layers.l2 import GRE, Ether
 from scapy.layers.vxlan import VXLAN
 
 from peerbench import gate, report, results, rows, traffic
-from peerbench.timing import Turn, Window
+from peerbench.timing import Counters, Turn, Window, wants_more
 
 TITLES = {"culvert": "Culvert", "ovs": "OVS-DPDK", "testpmd": "testpmd mac"}
 FACTS = dict.fromkeys(
@@ -20,8 +20,12 @@ FACTS = dict.fromkeys(
 )
 
 
+def turn(rate: float, clean: int = 3, received: int = 100, sent: int = 100) -> Turn:
+    return Turn(rate, clean, 3 - clean, 0.9, Counters(0, 0), Counters(received, sent))
+
+
 def turns(*rates: float) -> results.SystemResult:
-    return results.SystemResult([Turn(rate, 0.0, 3, 0, 0.9) for rate in rates])
+    return results.SystemResult([turn(rate) for rate in rates])
 
 
 def row_result(flows: int = 1000, work: str = "plain", **systems: results.SystemResult):
@@ -31,18 +35,28 @@ def row_result(flows: int = 1000, work: str = "plain", **systems: results.System
 
 
 def test_a_window_that_waited_for_its_cpu_does_not_count() -> None:
-    good, bad = Window(0.5, 1_000_000, 1_000_000, 0.0), Window(0.5, 10, 10, 0.5)
-    turn = Turn.of([bad, good, good], calibration=1.0)
-    assert (turn.mpps, turn.clean, turn.dirty) == (2.0, 2, 1)
-    doubtful = Turn.of([bad], calibration=1.0)
+    good, bad = Window(0.5, 1_000_000, 0.0), Window(0.5, 10, 0.5)
+    still = Counters(0, 0)
+    one = Turn.of([bad, good, good], 1.0, still, still)
+    assert (one.mpps, one.clean, one.dirty) == (2.0, 2, 1)
+    doubtful = Turn.of([bad], 1.0, still, still)
     assert (doubtful.clean, doubtful.dirty) == (0, 1) and doubtful.mpps > 0
 
 
+def test_dirty_windows_are_taken_again_for_a_while() -> None:
+    good, bad = Window(0.5, 1_000_000, 0.0), Window(0.5, 10, 0.5)
+    assert wants_more([], 3) and wants_more([good, good], 3) and wants_more([good, bad, good], 3)
+    assert not wants_more([good, bad, good, good], 3)
+    assert not wants_more([bad] * 6, 3)  # It would always wait.
+    assert not wants_more([good] + [bad] * 8, 3)
+
+
 def test_what_is_taken_and_not_sent_is_lost() -> None:
-    assert Turn.of([Window(1, 75, 100, 0.0)], 1.0).loss == 0.25
+    assert results.SystemResult([turn(1, sent=75)]).loss == 0.25
     # Packets on their way when the counters are read are no gain.
-    assert Turn.of([Window(1, 101, 100, 0.0)], 1.0).loss == 0.0
-    assert Turn.of([Window(1, 0, 0, 0.0)], 1.0).loss == 0.0
+    assert results.SystemResult([turn(1, sent=101)]).loss == 0.0
+    assert results.SystemResult([turn(1, received=0, sent=0)]).loss == 0.0
+    assert results.SystemResult([turn(1), turn(1, received=400, sent=300)]).loss == 0.25
 
 
 def test_ratios_are_taken_within_a_round() -> None:
@@ -68,7 +82,7 @@ def test_rounds_alternate() -> None:
 
 
 def test_the_section_has_a_line_for_each_row_and_says_what_is_doubtful() -> None:
-    lossy = results.SystemResult([Turn(10.0, 0.05, 0, 3, 0.9)])
+    lossy = results.SystemResult([turn(10, clean=0, sent=95)])
     lisp = row_result(work="lisp-encap", culvert=turns(5), testpmd=turns(50))
     whole = report.Report(FACTS, TITLES, [row_result(culvert=lossy, ovs=turns(5), testpmd=turns(80)), lisp])
     whole.failures["hub/64/1"] = "it fell over"

@@ -36,7 +36,7 @@ _TOOLS = {
 }
 _OVS = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"
 # How long tables need to fill, by program, where each pair of MAC addresses is an entry.
-_FILL_S = {300: {"ovs": 12.0, "culvert": 3.0}, 1000: {"ovs": 20.0, "culvert": 15.0}}
+_FILL_S = {300: {"ovs": 12.0, "culvert": 3.0}, 1000: {"ovs": 15.0, "culvert": 10.0}}
 _GATE_RATE = 20_000
 _GATE_PACKETS = 200
 _CHECKED_FRAMES = 20_000
@@ -114,13 +114,13 @@ def measure(setting: Setting, rows: list[Row]) -> Report:
         for number, row in enumerate(rows, 1):
             begin = time.monotonic()
             systems = [name for name in setting.systems if SYSTEMS[name].can(row)]
-            try:
-                with _locked(setting.lock), Lab() as lab:
+            with _locked(setting.lock), Lab() as lab:
+                try:
                     result = _measure_row(lab, place, setting, row, systems, checked)
-            except (LabError, gate.WrongOutput, Refused, OSError) as error:
-                report.failures[row.name] = str(error)
-                print(f"{row.name:28} FAILED: {error}", flush=True)
-                continue
+                except (LabError, gate.WrongOutput, Refused, OSError) as error:
+                    report.failures[row.name] = f"{error}\n{lab.report()}"
+                    print(f"{row.name:28} FAILED: {error}", flush=True)
+                    continue
             report.rows.append(result)
             print("\n".join(row_lines(result, TITLES)))
             print(f"[{number}/{len(rows)}, {time.monotonic() - begin:.1f} s]", flush=True)
@@ -161,13 +161,10 @@ def _measure_row(
             result.systems[name].memory_mb = system.memory_mb()
             result.systems[name].troubles = system.troubles()
             system.stop()
-    except LabError as error:
-        raise LabError(f"{error}\n{lab.report()}") from None
     finally:
         for system in systems.values():
-            with contextlib.suppress(LabError):
-                if system.stopped:
-                    system.resume()
+            if system.stopped:  # One that stands still could not be asked what went wrong.
+                system.resume()
     return result
 
 

@@ -61,7 +61,7 @@ def facts() -> dict[str, str]:
         "model": f"family {cpu.get('cpu family')}, model {cpu.get('model')}",
         "virtual": "a virtual machine" if "hypervisor" in cpu.get("flags", "") else "no virtual machine",
         "cpus": str(os.cpu_count()),
-        "l2": cache.read_text(encoding="ascii").strip() if cache.exists() else "unknown",
+        "l2": cache.read_text(encoding="ascii").strip().replace("K", " KiB") if cache.exists() else "unknown",
         "kernel": platform.release(),
         "dpdk": _package("libdpdk-dev"),
         "ovs": _package("openvswitch-switch-dpdk"),

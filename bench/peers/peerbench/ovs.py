@@ -15,7 +15,7 @@ from netlab.lab import Namespace, Process, run, wait_until
 
 from peerbench import traffic
 from peerbench.rows import HUB_IP, HUB_KEY, HUB_MAC, Row
-from peerbench.systems import Devices, System
+from peerbench.systems import Devices, System, listens
 
 _PROGRAM = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"
 _SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
@@ -41,7 +41,7 @@ class Ovs(System):
         self.database = self._start_database()
         self._configure(row)
         self.process = self._spawn(_PROGRAM, f"unix:{self.directory}/db.sock", control="vswitchd.ctl")
-        self.wait((self.directory / "vswitchd.ctl").exists, "ovs-vswitchd listens")
+        self.wait(lambda: listens(self.directory / "vswitchd.ctl"), "ovs-vswitchd listens")
         self._add_bridges(row, devices)
 
     def _spawn(self, program: str, *arguments: object, control: str) -> Process:
@@ -60,7 +60,7 @@ class Ovs(System):
             "ovsdb-server", database, f"--remote=punix:{self.directory}/db.sock",
             control="ovsdb.ctl",
         )  # fmt: skip
-        wait_until((self.directory / "db.sock").exists, "ovsdb-server listens")
+        wait_until(lambda: listens(self.directory / "db.sock"), "ovsdb-server listens")
         return process
 
     def _configure(self, row: Row) -> None:

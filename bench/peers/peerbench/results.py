@@ -39,7 +39,11 @@ class SystemResult:
 
     @property
     def loss(self) -> float:
-        return statistics.median(turn.loss for turn in self.turns)
+        """Share of the packets that were taken and not sent, from the first turn to the last: the two
+        counters are not read at the same time, which in one window would look like a loss."""
+        received = self.turns[-1].end.received - self.turns[0].begin.received
+        sent = self.turns[-1].end.sent - self.turns[0].begin.sent
+        return max(0.0, 1 - sent / received) if received else 0.0
 
     @property
     def clean(self) -> int:

@@ -11,7 +11,9 @@ import contextlib
 import dataclasses
 import os
 import pathlib
+import shutil
 import signal
+import socket
 from collections.abc import Iterator
 
 from netlab.lab import Lab, LabError, Process, wait_until
@@ -55,6 +57,12 @@ def replay_devices(frames: pathlib.Path) -> Devices:
 def capture_devices(frames: pathlib.Path, capture: pathlib.Path, rate: int) -> Devices:
     """Slowly, into a file that others can read."""
     return Devices(f"{SOURCE},file={frames},rate={rate}", f"net_pcap1,tx_pcap={capture}")
+
+
+def listens(path: pathlib.Path) -> bool:
+    """A socket's file is there a moment before anybody listens on it."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        return connection.connect_ex(str(path)) == 0
 
 
 class System:
@@ -114,9 +122,7 @@ class System:
     def start(self, row: Row, devices: Devices) -> None:
         self._sink = devices.sink_name
         self.launch(row, devices)
-        path = self.runtime_folder() / "dpdk_telemetry.v2"
-        self.wait(path.exists, f"{self.title} opens {path}")
-        self._telemetry = Telemetry(path)
+        self.wait(self._find_telemetry, f"{self.title} opens DPDK's telemetry socket")
         self.wait(self._find_ports, f"{self.title} has {SOURCE} and {self._sink}")
         assert self.process is not None
         # A session of its own has a share of the CPU of its own, against other sessions.
@@ -135,6 +141,11 @@ class System:
         except LabError as error:
             text = self.process.output().strip()[-2000:] if self.process is not None else ""
             raise LabError(f"{error}\n{text}") from None
+
+    def _find_telemetry(self) -> bool:
+        with contextlib.suppress(ConnectionRefusedError, FileNotFoundError):
+            self._telemetry = Telemetry(self.runtime_folder() / "dpdk_telemetry.v2")
+        return self._telemetry is not None
 
     def _find_ports(self) -> bool:
         assert self._telemetry is not None
@@ -190,6 +201,8 @@ class System:
             if self.stopped:
                 self.resume()
             self.end()
+        # Of these programs only ours removes it.
+        shutil.rmtree(pathlib.Path("/var/run/dpdk") / self.file_prefix, ignore_errors=True)
 
     def end(self) -> None:
         assert self.process is not None

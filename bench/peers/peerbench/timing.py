@@ -15,13 +15,21 @@ from peerbench.systems import Place, System
 # A window in which the forwarding thread waited longer for its CPU says nothing about the program.
 WAITED_MAX = 0.015
 _EXTRA_WINDOWS = 6
+_HOPELESS_WINDOWS = 6  # All dirty: the program itself makes its thread wait.
+
+
+@dataclasses.dataclass(frozen=True)
+class Counters:
+    """Packets that were taken from the source and that reached the sink, since the start."""
+
+    received: int
+    sent: int
 
 
 @dataclasses.dataclass(frozen=True)
 class Window:
     seconds: float
     sent: int
-    received: int
     waited: float  # Share of the time in which the thread could have run and had no CPU.
 
     @property
@@ -36,24 +44,24 @@ class Window:
 @dataclasses.dataclass(frozen=True)
 class Turn:
     mpps: float
-    loss: float  # Share of the received packets that were not sent.
     clean: int
     dirty: int
     calibration: float
+    begin: Counters
+    end: Counters
 
     @staticmethod
-    def of(windows: list[Window], calibration: float) -> Turn:
+    def of(windows: list[Window], calibration: float, begin: Counters, end: Counters) -> Turn:
         clean = [window for window in windows if window.clean]
         # Better a doubtful figure that is marked (clean = 0) than none.
         used = clean or windows
-        received = sum(window.received for window in used)
-        sent = sum(window.sent for window in used)
         return Turn(
             mpps=statistics.median(window.mpps for window in used),
-            loss=max(0.0, 1 - sent / received) if received else 0.0,
             clean=len(clean),
             dirty=len(windows) - len(clean),
             calibration=calibration,
+            begin=begin,
+            end=end,
         )
 
 
@@ -64,6 +72,14 @@ class Pace:
     window_s: float = 0.2
     windows: int = 3
     settle_s: float = 0.15
+
+
+def wants_more(windows: list[Window], wanted: int) -> bool:
+    """Whether another window is worth its time."""
+    clean = sum(window.clean for window in windows)
+    if clean == 0 and len(windows) >= _HOPELESS_WINDOWS:
+        return False
+    return clean < wanted and len(windows) < wanted + _EXTRA_WINDOWS
 
 
 def calibrate(place: Place) -> tuple[float, float]:
@@ -79,18 +95,21 @@ def _waited_ns(system: System, thread: int) -> int:
     return int(path.read_text(encoding="ascii").split()[1])
 
 
+def count(system: System) -> Counters:
+    return Counters(system.received(), system.sent())
+
+
 def look(system: System, thread: int, seconds: float) -> Window:
     """The counters are read from outside, so the time is that of the answers."""
     begin = time.monotonic_ns()
-    received, waited, sent = system.received(), _waited_ns(system, thread), system.sent()
+    waited, sent = _waited_ns(system, thread), system.sent()
     begin = (begin + time.monotonic_ns()) / 2
     time.sleep(seconds)
     end = time.monotonic_ns()
-    received = system.received() - received
     waited = _waited_ns(system, thread) - waited
     sent = system.sent() - sent
     end = (end + time.monotonic_ns()) / 2
-    return Window((end - begin) / 1e9, sent, received, waited / (end - begin))
+    return Window((end - begin) / 1e9, sent, waited / (end - begin))
 
 
 def take_turn(system: System, place: Place, pace: Pace) -> Turn:
@@ -100,11 +119,11 @@ def take_turn(system: System, place: Place, pace: Pace) -> Turn:
     try:
         time.sleep(pace.settle_s)
         thread = system.forwarding_thread()
+        begin = count(system)
         windows: list[Window] = []
-        clean = 0
-        while clean < pace.windows and len(windows) < pace.windows + _EXTRA_WINDOWS:
+        while wants_more(windows, pace.windows):
             windows.append(look(system, thread, pace.window_s))
-            clean += windows[-1].clean
+        end = count(system)
     finally:
         system.suspend()
-    return Turn.of(windows, calibration)
+    return Turn.of(windows, calibration, begin, end)
