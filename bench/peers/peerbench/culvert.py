@@ -34,11 +34,17 @@ class Culvert(System):
         config.section("workers", cpus=[self.place.forward_cpu])
         config.daemon["control_cpus"] = [self.place.control_cpu]
         self.daemon = Culvertd(namespace, Build(self.place.build), config, self.label)
+        # The source comes last: packets that wait for a neighbour would have the kernel ask for it,
+        # which can take the permanence from an entry that is made in the same moment.
+        source = config.find_port("in")
+        config.ports.remove(source)
         with self.both_cpus():
             self.daemon.start(ready=False)
         self.process = self.daemon.process
         self.daemon.wait_ready()
         _add_neighbours(namespace, row)
+        config.ports.append(source)
+        self.daemon.reload()
 
     def troubles(self) -> str:
         drops = self.daemon.drops()
