@@ -112,9 +112,9 @@ def measure(setting: Setting, rows: list[Row]) -> Report:
         report.facts["hugepages"] = "2 MiB hugepages" if huge else "no hugepages"
         checked: set[tuple[str, str]] = set()
         for number, row in enumerate(rows, 1):
-            begin = time.monotonic()
             systems = [name for name in setting.systems if SYSTEMS[name].can(row)]
             with _locked(setting.lock), Lab() as lab:
+                begin = time.monotonic()
                 try:
                     result = _measure_row(lab, place, setting, row, systems, checked)
                 except (LabError, gate.WrongOutput, Refused, OSError) as error:

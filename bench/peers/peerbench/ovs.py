@@ -65,7 +65,8 @@ class Ovs(System):
 
     def _configure(self, row: Row) -> None:
         place = self.place
-        memory = [] if place.hugepages else ["--no-huge", "-m", "1024"]
+        # It adds --in-memory, with which DPDK refuses --no-huge, unless it sees --legacy-mem.
+        memory = [] if place.hugepages else ["--no-huge", "--legacy-mem", "-m", "1024"]
         extra = ["--file-prefix", self.file_prefix, "--no-pci", "-d", str(place.plugin), *memory]
         settings = {
             "dpdk-init": "true",
