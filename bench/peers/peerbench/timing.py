@@ -15,6 +15,7 @@ from peerbench.systems import Place, System
 # A window in which the forwarding thread waited longer for its CPU says nothing about the program.
 WAITED_MAX = 0.015
 _EXTRA_WINDOWS = 6
+_COUNT_ATTEMPTS = 4
 _HOPELESS_WINDOWS = 6  # All dirty: the program itself makes its thread wait.
 
 
@@ -96,7 +97,13 @@ def _waited_ns(system: System, thread: int) -> int:
 
 
 def count(system: System) -> Counters:
-    return Counters(system.received(), system.sent())
+    """One counter between two readings of the other, of several attempts the one nearest in time."""
+    readings = []
+    for _ in range(_COUNT_ATTEMPTS):
+        before, sent, after = system.received(), system.sent(), system.received()
+        readings.append((after - before, (before + after) // 2, sent))
+    _, received, sent = min(readings)
+    return Counters(received, sent)
 
 
 def look(system: System, thread: int, seconds: float) -> Window:
