@@ -55,6 +55,11 @@ bench-peers:  ## Measure beside OVS-DPDK and testpmd (12 min, SMOKE=1: 1 min); n
 	$(MAKE) build-release
 	$(SUDO) bench/peers/run.py --build build/release $(if $(SMOKE),--smoke,--write)
 
+bench-iperf:  ## Measure TCP through tunnels beside Open vSwitch and the kernel; needs root.
+	.ci/deps build test
+	$(MAKE) build-release
+	$(SUDO) $(PYTHON) bench/iperf/iperf_bench.py --build build/release
+
 lint:  ## Check formatting, clang-tidy, layering, headers, scripts and documentation.
 	.ci/deps build lint
 	$(MAKE) build-release
@@ -98,4 +103,4 @@ build/%/build.ninja: CMakePresets.json
 	cmake --preset $*
 
 .PRECIOUS: build/%/build.ninja
-.PHONY: help deps all demo test interop bench instructions bench-start bench-peers lint format debug asan tsan fuzz install clean dist-clean
+.PHONY: help deps all demo test interop bench instructions bench-start bench-peers bench-iperf lint format debug asan tsan fuzz install clean dist-clean

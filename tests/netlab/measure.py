@@ -116,9 +116,10 @@ def iperf(
     seconds: float = 2,
     reverse: bool = False,
     udp: bool = False,
+    streams: int = 1,
 ) -> float:
     """Throughput in Mbit/s to `address` of `server`, as the receiver saw it; `reverse`: back."""
-    options = ["--client", address, "--time", seconds, "--json"]
+    options = ["--client", address, "--time", seconds, "--parallel", streams, "--json"]
     options += ["--reverse"] if reverse else []
     options += ["--udp", "--bitrate", "50M"] if udp else []
     with _iperf_server(server):
