@@ -10,10 +10,13 @@
 #include <array>
 #include <cstring>
 #include <span>
+#include <string_view>
 #include <system_error>
 
+#include <linux/ethtool.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -60,6 +63,36 @@ std::optional<rtnl_link_stats64> parse_link_stats(std::span<const std::byte> mes
         attributes = attributes.subspan(std::min(step, attributes.size()));
     }
     return std::nullopt;
+}
+
+// What ethtool's ioctls take (linux/ethtool.h), whose own structures end in arrays without size.
+constexpr std::size_t kFeaturesMax = 256;
+constexpr std::size_t kBitsPerBlock = 32;
+
+struct FeatureCount {
+    std::uint32_t command = ETHTOOL_GSSET_INFO;
+    std::uint32_t reserved = 0;
+    std::uint64_t mask = 1U << ETH_SS_FEATURES;
+    std::uint32_t count = 0;
+};
+
+struct FeatureNames {
+    std::uint32_t command = ETHTOOL_GSTRINGS;
+    std::uint32_t set = ETH_SS_FEATURES;
+    std::uint32_t count = 0;
+    std::array<std::array<char, ETH_GSTRING_LEN>, kFeaturesMax> names{};
+};
+
+struct Features {
+    std::uint32_t command = ETHTOOL_GFEATURES;
+    std::uint32_t size = kFeaturesMax / kBitsPerBlock;
+    std::array<ethtool_get_features_block, kFeaturesMax / kBitsPerBlock> blocks{};
+};
+
+bool ask_ethtool(int socket, const std::string& name, void* question) noexcept {
+    ifreq request = interface_request(name);
+    request.ifr_data = static_cast<char*>(question);
+    return ::ioctl(socket, SIOCETHTOOL, &request) == 0;
 }
 
 }  // namespace
@@ -122,6 +155,29 @@ std::optional<KernelDevice> query_kernel_device(int socket, int index) {
     constexpr int kUp = IFF_UP | IFF_RUNNING;
     device.link_up = (request.ifr_flags & kUp) == kUp;
     return device;
+}
+
+bool query_udp_segmentation(int socket, const std::string& name) noexcept {
+    // The feature's bit is found by its name, as bits differ between kernels.
+    constexpr std::string_view kFeature = "tx-udp-segmentation";
+    FeatureCount count;
+    FeatureNames names;
+    Features features;
+    if (!ask_ethtool(socket, name, &count) || count.mask == 0 || count.count > kFeaturesMax) {
+        return false;
+    }
+    names.count = count.count;
+    if (!ask_ethtool(socket, name, &names) || !ask_ethtool(socket, name, &features)) {
+        return false;
+    }
+    for (std::size_t bit = 0; bit < count.count; ++bit) {
+        const auto& text = names.names[bit];
+        if (kFeature == std::string_view(text.data(), strnlen(text.data(), text.size()))) {
+            const std::uint32_t active = features.blocks[bit / kBitsPerBlock].active;
+            return (active >> (bit % kBitsPerBlock) & 1U) != 0;
+        }
+    }
+    return false;
 }
 
 std::optional<std::uint64_t> query_tx_dropped(int netlink, int index) {

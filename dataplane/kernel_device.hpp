@@ -53,6 +53,10 @@ struct KernelDevice {
 [[nodiscard]] std::optional<int> find_kernel_device(int socket, const std::string& name);
 [[nodiscard]] std::optional<KernelDevice> query_kernel_device(int socket, int index);
 
+/// Whether the interface's feature "tx-udp-segmentation" is on (`ethtool -k`): it cuts UDP
+/// super-frames, or the other end of a veth pair takes them whole.
+[[nodiscard]] bool query_udp_segmentation(int socket, const std::string& name) noexcept;
+
 /// Packets that the interface dropped on the kernel's way out (IFLA_STATS64), over an AF_NETLINK
 /// socket; std::nullopt when the interface is gone.
 [[nodiscard]] std::optional<std::uint64_t> query_tx_dropped(int netlink, int index);

@@ -24,6 +24,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include "dataplane/bundle.hpp"
 #include "dataplane/kernel_device.hpp"
 #include "dataplane/receive_slots.hpp"
 #include "dataplane/virtio_header.hpp"
@@ -55,34 +56,49 @@ bool is_congestion(int error) noexcept {
 /// Packets laid out for one sendmmsg(). On the stack of the call, as workers share the socket.
 class SendBatch {
 public:
-    /// Returns how many packets fit; 0 when the first cannot be sent at all.
-    unsigned fill(std::span<rte_mbuf* const> packets) noexcept {
+    /// Returns how many messages hold packets from the front, of which the first `alone` are not
+    /// gathered; 0 when the first packet cannot be sent at all.
+    unsigned fill(std::span<rte_mbuf* const> packets, bool trains, std::size_t alone) noexcept {
         unsigned count = 0;
+        std::size_t taken = 0;
         std::size_t used = 0;
-        while (count < packets.size() && count < kBurstMax &&
-               used + packets[count]->nb_segs + 1 <= kVectorsMax &&
-               !is_tunnelled_super_frame(packets[count])) {
-            const rte_mbuf* packet = packets[count];
-            headers_[count] = write_virtio_header(packet);
+        while (taken < packets.size() && count < kBurstMax &&
+               !is_tunnelled_super_frame(packets[taken])) {
+            const auto rest = packets.subspan(taken);
+            Bundle& bundle = bundles_[count];
+            if (taken < alone) {
+                gather_alone(rest.front(), bundle);
+            } else {
+                gather(rest, trains, bundle);
+            }
+            if (used + vector_count(bundle, rest) > kVectorsMax) {
+                break;
+            }
             mmsghdr& message = messages_[count];
             message = {};
             message.msg_hdr.msg_iov = &vectors_[used];
-            vectors_[used++] = {&headers_[count], sizeof(VirtioHeader)};
-            const rte_mbuf* segment = packet;
-            do {
-                vectors_[used++] = {rte_pktmbuf_mtod(segment, void*), segment->data_len};
-                segment = segment->next;
-            } while (segment != nullptr);
-            message.msg_hdr.msg_iovlen = std::size_t{packet->nb_segs} + 1;
+            message.msg_hdr.msg_iovlen =
+                write_vectors(bundle, rest, std::span(vectors_).subspan(used));
+            used += message.msg_hdr.msg_iovlen;
+            taken += bundle.packets;
             ++count;
         }
         return count;
     }
     [[nodiscard]] mmsghdr* messages() noexcept { return messages_.data(); }
+    [[nodiscard]] const Bundle& first() const noexcept { return bundles_[0]; }
+    /// In the first `messages`.
+    [[nodiscard]] std::size_t packets(int messages) const noexcept {
+        std::size_t sum = 0;
+        for (int i = 0; i < messages; ++i) {
+            sum += bundles_[static_cast<std::size_t>(i)].packets;
+        }
+        return sum;
+    }
 
 private:
     std::array<mmsghdr, kBurstMax> messages_;
-    std::array<VirtioHeader, kBurstMax> headers_;
+    std::array<Bundle, kBurstMax> bundles_;
     std::array<iovec, kVectorsMax> vectors_;
 };
 
@@ -96,7 +112,9 @@ public:
         rte_mempool* pool
     )
         : socket_(std::move(socket)), index_(index), mac_(device.mac),
-          sees_outgoing_(sees_outgoing), slots_(pool, kBurstMax) {}
+          sees_outgoing_(sees_outgoing), slots_(pool, kBurstMax) {
+        choose_trains(device.name);
+    }
 
     [[nodiscard]] std::size_t receive(unsigned queue, std::span<rte_mbuf*> burst) noexcept override;
     [[nodiscard]] std::size_t
@@ -109,6 +127,7 @@ public:
 private:
     [[nodiscard]] unsigned receive_messages(unsigned slots) noexcept;
     [[nodiscard]] rte_mbuf* take(unsigned slot) noexcept;
+    void choose_trains(const std::string& name) const noexcept;
 
     Descriptor socket_;
     int index_;
@@ -123,6 +142,9 @@ private:
     std::atomic<std::uint64_t> rx_malformed_ = 0;
     std::atomic<std::uint64_t> tx_errors_ = 0;
     mutable std::atomic<std::uint64_t> socket_drops_ = 0;
+    /// The interface's "tx-udp-segmentation" is on, which is how an administrator forbids trains.
+    mutable std::atomic<bool> trains_ = false;
+    std::atomic<bool> trains_refused_ = false;  ///< By the kernel.
 };
 
 /// The tag that the kernel took out of the frame; `tci` is in host order, `tpid` in network order.
@@ -246,14 +268,20 @@ std::size_t LinuxPort::receive(unsigned queue, std::span<rte_mbuf*> burst) noexc
 std::size_t LinuxPort::transmit(unsigned /*worker*/, std::span<rte_mbuf*> burst) noexcept {
     SendBatch batch;
     std::size_t done = 0;
+    std::size_t alone = 0;  // Packets before this one are not gathered.
     bool retried = false;
     while (done < burst.size()) {
-        const unsigned count = batch.fill(burst.subspan(done));
+        const unsigned count = batch.fill(
+            burst.subspan(done),
+            trains_.load(std::memory_order_relaxed),
+            alone > done ? alone - done : 0
+        );
         const int sent =
             count == 0 ? -1 : ::sendmmsg(socket_.get(), batch.messages(), count, MSG_DONTWAIT);
         if (sent > 0) {
-            rte_pktmbuf_free_bulk(&burst[done], static_cast<unsigned>(sent));
-            done += static_cast<std::size_t>(sent);
+            const std::size_t packets = batch.packets(sent);
+            rte_pktmbuf_free_bulk(&burst[done], static_cast<unsigned>(packets));
+            done += packets;
             retried = false;
             continue;
         }
@@ -269,11 +297,29 @@ std::size_t LinuxPort::transmit(unsigned /*worker*/, std::span<rte_mbuf*> burst)
             retried = true;
             continue;
         }
+        if (count > 0 && batch.first().packets > 1) {
+            if (batch.first().is_train && errno == EINVAL) {
+                // A kernel before Linux 6.2: never again.
+                trains_refused_.store(true, std::memory_order_relaxed);
+                trains_.store(false, std::memory_order_relaxed);
+            }
+            alone = done + batch.first().packets;
+            retried = false;
+            continue;
+        }
         tx_errors_.fetch_add(1, std::memory_order_relaxed);
         rte_pktmbuf_free(burst[done++]);
         retried = false;
     }
     return done;
+}
+
+void LinuxPort::choose_trains(const std::string& name) const noexcept {
+    trains_.store(
+        !trains_refused_.load(std::memory_order_relaxed) &&
+            query_udp_segmentation(socket_.get(), name),
+        std::memory_order_relaxed
+    );
 }
 
 PortInfo LinuxPort::info() const {
@@ -284,6 +330,7 @@ PortInfo LinuxPort::info() const {
         info.mac = device->mac;
         info.mtu = device->mtu;
         info.link_up = device->link_up;
+        choose_trains(device->name);
     }
     return info;
 }

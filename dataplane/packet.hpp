@@ -57,6 +57,16 @@ inline void clear_offload(rte_mbuf* m) noexcept {
     m->tx_offload = 0;
 }
 
+/// ol_flags bit of a packet that the switch put into a UDP tunnel itself, with every checksum
+/// final. Cleared, as all of them, before a DPDK device transmits.
+inline constexpr std::uint64_t kEncapsulated = RTE_MBUF_F_TX_TUNNEL_UDP;
+[[nodiscard]] inline bool is_encapsulated(const rte_mbuf* m) noexcept {
+    return (m->ol_flags & RTE_MBUF_F_TX_TUNNEL_MASK) == kEncapsulated;
+}
+inline void set_encapsulated(rte_mbuf* m) noexcept {
+    m->ol_flags |= kEncapsulated;
+}
+
 [[nodiscard]] inline std::uint32_t length(const rte_mbuf* m) noexcept {
     return m->pkt_len;
 }

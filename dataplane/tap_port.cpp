@@ -24,6 +24,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "dataplane/bundle.hpp"
 #include "dataplane/kernel_device.hpp"
 #include "dataplane/receive_slots.hpp"
 #include "dataplane/virtio_header.hpp"
@@ -36,7 +37,6 @@ constexpr unsigned kOffloads = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_
 constexpr unsigned kUsoOffloads = 0x20U | 0x40U;  // TUN_F_USO4 and USO6, since Linux 6.2.
 constexpr unsigned kMtuMin = 68;                  // RFC 791.
 constexpr unsigned kMtuMax = 65521;               // TUN_MAX: 65535 less the Ethernet header.
-constexpr std::size_t kVectorsMax = 256;
 
 bool is_congestion(int error) noexcept {
     return error == EAGAIN || error == ENOBUFS || error == ENOMEM;
@@ -57,7 +57,7 @@ public:
 
 private:
     [[nodiscard]] rte_mbuf* take(std::size_t bytes) noexcept;
-    [[nodiscard]] int send(const rte_mbuf* packet) const noexcept;
+    [[nodiscard]] int send(Bundle& bundle, std::span<rte_mbuf* const> packets) const noexcept;
 
     Descriptor tun_;
     Descriptor netlink_;  ///< In the device's network namespace.
@@ -114,17 +114,12 @@ std::size_t TapPort::receive(unsigned queue, std::span<rte_mbuf*> burst) noexcep
 }
 
 /// Returns errno.
-int TapPort::send(const rte_mbuf* packet) const noexcept {
-    VirtioHeader header = write_virtio_header(packet);
-    std::array<iovec, kVectorsMax> vectors;
-    if (std::size_t{packet->nb_segs} + 1 > vectors.size()) {
+int TapPort::send(Bundle& bundle, std::span<rte_mbuf* const> packets) const noexcept {
+    std::array<iovec, kBundleVectorsMax> vectors;
+    if (vector_count(bundle, packets) > vectors.size()) {
         return EMSGSIZE;
     }
-    vectors[0] = {&header, sizeof header};
-    std::size_t count = 1;
-    for (const rte_mbuf* segment = packet; segment != nullptr; segment = segment->next) {
-        vectors[count++] = {rte_pktmbuf_mtod(segment, void*), segment->data_len};
-    }
+    const std::size_t count = write_vectors(bundle, packets, vectors);
     while (::writev(tun_.get(), vectors.data(), static_cast<int>(count)) < 0) {
         if (errno != EINTR) {
             return errno;
@@ -134,16 +129,28 @@ int TapPort::send(const rte_mbuf* packet) const noexcept {
 }
 
 std::size_t TapPort::transmit(unsigned /*worker*/, std::span<rte_mbuf*> burst) noexcept {
+    Bundle bundle;
     std::size_t done = 0;
+    std::size_t alone = 0;  // Packets before this one are not gathered.
     while (done < burst.size()) {
-        const int error = send(burst[done]);
+        const auto rest = burst.subspan(done);
+        if (done < alone) {
+            gather_alone(rest.front(), bundle);
+        } else {
+            gather(rest, false, bundle);
+        }
+        const int error = send(bundle, rest);
         if (is_congestion(error)) {
             break;
+        }
+        if (error != 0 && bundle.packets > 1) {
+            alone = done + bundle.packets;
+            continue;
         }
         if (error != 0) {
             tx_errors_.fetch_add(1, std::memory_order_relaxed);
         }
-        ++done;
+        done += bundle.packets;
     }
     rte_pktmbuf_free_bulk(burst.data(), static_cast<unsigned>(done));
     return done;
