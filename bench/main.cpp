@@ -31,6 +31,7 @@ int run() {
     add_path_benches(suite);
     add_checksum_benches(suite);
     add_segmenter_benches(suite);
+    add_contention_benches(suite);
     Report timed(suite);
     FailureReport counted;
     if (InstructionCount::is_on()) {
@@ -38,9 +39,6 @@ int run() {
     } else {
         benchmark::RunSpecifiedBenchmarks(&timed);
     }
-    add_contention_benches(suite);
-    Report report(suite);
-    benchmark::RunSpecifiedBenchmarks(&report);
     benchmark::ClearRegisteredBenchmarks();  // And what they hold, before the EAL stops.
     release_flow_sets();
     benchmark::Shutdown();

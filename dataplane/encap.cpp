@@ -167,6 +167,7 @@ inline void write_headers(
     const tunnels::EncapTemplate& header = tunnel.header;
     const TunnelTransmit& rules = tunnel.transmit;
     const unsigned dscp = rules.inherit_tos ? inner.tos & ~unsigned{tunnels::kEcnMask} : header.tos;
+    packet::set_encapsulated(packet);
     auto* out = rte_pktmbuf_mtod(packet, std::byte*);
     writer.copy(out);
     writer.patch(

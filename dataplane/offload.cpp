@@ -301,9 +301,11 @@ rte_mbuf* finish_checksum(rte_mbuf* m, rte_mempool* pool) noexcept {
     return finished;
 }
 
-Segmenter::Segmenter(rte_mbuf* super_frame, rte_mempool* headers, rte_mempool* shares) noexcept
+Segmenter::Segmenter(
+    rte_mbuf* super_frame, rte_mempool* headers, rte_mempool* shares, Checksums checksums
+) noexcept
     : super_frame_(super_frame), headers_(headers), shares_(shares),
-      offload_(packet::offload(super_frame)) {
+      offload_(packet::offload(super_frame)), checksums_(checksums) {
     IpLayout ip;
     if (!packet::has_offload(super_frame) || offload_.gso_type == GsoType::none ||
         !judge(super_frame, offload_, ip)) {
@@ -383,11 +385,21 @@ void Segmenter::finish(rte_mbuf* segment, std::uint32_t payload_bytes) const noe
         tcp.checksum = Be16();
         store_at(head, offload_.checksum_start, tcp);
     }
+    const std::size_t field = std::size_t{offload_.checksum_start} + offload_.checksum_offset;
+    if (checksums_ == Checksums::pending) {
+        const std::uint16_t pseudo =
+            tunnels::checksum_fold(std::uint64_t{pseudo_sum_} + l4_length.memory_order());
+        std::memcpy(head.subspan(field, sizeof pseudo).data(), &pseudo, sizeof pseudo);
+        packet::set_offload(
+            segment,
+            {.checksum_start = offload_.checksum_start, .checksum_offset = offload_.checksum_offset}
+        );
+        return;
+    }
     // Folded before they are added: an unfolded sum may use all 64 bits.
     const std::uint64_t sum =
         std::uint64_t{pseudo_sum_} + l4_length.memory_order() +
         tunnels::checksum_fold(packet::sum(segment, offload_.checksum_start, l4_bytes));
-    const std::size_t field = std::size_t{offload_.checksum_start} + offload_.checksum_offset;
     store_checksum(head, field, sum, is_udp);
 }
 

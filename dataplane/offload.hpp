@@ -33,9 +33,17 @@ inline constexpr std::uint32_t kGsoSegmentsMax = 8192;
 /// checksums final.
 class Segmenter {
 public:
+    /// Pending: each segment has an Offload for its checksum instead of the checksum.
+    enum class Checksums : std::uint8_t { final, pending };
+
     /// Takes the super-frame. `headers` gives header buffers (with headroom), `shares` the indirect
     /// ones.
-    Segmenter(rte_mbuf* super_frame, rte_mempool* headers, rte_mempool* shares) noexcept;
+    Segmenter(
+        rte_mbuf* super_frame,
+        rte_mempool* headers,
+        rte_mempool* shares,
+        Checksums checksums = Checksums::final
+    ) noexcept;
     ~Segmenter();
     Segmenter(const Segmenter&) = delete;
     Segmenter& operator=(const Segmenter&) = delete;
@@ -52,6 +60,7 @@ private:
     rte_mempool* shares_;
     packet::Cursor payload_{};
     Offload offload_;
+    Checksums checksums_;
     std::uint16_t pseudo_sum_ = 0;  ///< Of the pseudo-header with length 0, folded.
     std::uint32_t ip_offset_ = 0;
     bool is_v4_ = false;

@@ -21,6 +21,7 @@
 #include "dataplane/clock.hpp"
 #include "dataplane/egress.hpp"
 #include "dataplane/pipeline.hpp"
+#include "dataplane/train.hpp"
 
 namespace culvert::dataplane {
 
@@ -246,7 +247,7 @@ std::size_t WorkerLoop::poll_queue(const Polled& queue) noexcept {
     std::array<rte_mbuf*, kBurstMax> burst;
     const std::size_t received = queue.device->receive(queue.queue, burst);
     if (received != 0) {
-        process_burst(*context_, queue.port, std::span(burst).first(received));
+        process_received(*context_, queue.port, std::span(burst).first(received));
     }
     return received;
 }
