@@ -185,6 +185,7 @@ void Switch::reconcile_links(const std::set<int>& removed) {
         if (!port.device) {
             continue;
         }
+        port.device->refresh();
         const bool same = port.mac == link->mac && port.mtu == link->mtu && port.up == link->up;
         if (port.role == PortRole::local && port.mac != link->mac) {
             const std::uint16_t vlan = untagged_vlan(port.vlan);

@@ -122,12 +122,13 @@ public:
     [[nodiscard]] int wake_fd(unsigned /*queue*/) const noexcept override { return socket_.get(); }
     [[nodiscard]] bool carries_offloads() const noexcept override { return true; }
     [[nodiscard]] PortInfo info() const override;
+    void refresh() noexcept override;
     [[nodiscard]] PortErrors errors() const override;
 
 private:
     [[nodiscard]] unsigned receive_messages(unsigned slots) noexcept;
     [[nodiscard]] rte_mbuf* take(unsigned slot) noexcept;
-    void choose_trains(const std::string& name) const noexcept;
+    void choose_trains(const std::string& name) noexcept;
 
     Descriptor socket_;
     int index_;
@@ -143,7 +144,7 @@ private:
     std::atomic<std::uint64_t> tx_errors_ = 0;
     mutable std::atomic<std::uint64_t> socket_drops_ = 0;
     /// The interface's "tx-udp-segmentation" is on, which is how an administrator forbids trains.
-    mutable std::atomic<bool> trains_ = false;
+    std::atomic<bool> trains_ = false;
     std::atomic<bool> trains_refused_ = false;  ///< By the kernel.
 };
 
@@ -314,12 +315,18 @@ std::size_t LinuxPort::transmit(unsigned /*worker*/, std::span<rte_mbuf*> burst)
     return done;
 }
 
-void LinuxPort::choose_trains(const std::string& name) const noexcept {
+void LinuxPort::choose_trains(const std::string& name) noexcept {
     trains_.store(
         !trains_refused_.load(std::memory_order_relaxed) &&
             query_udp_segmentation(socket_.get(), name),
         std::memory_order_relaxed
     );
+}
+
+void LinuxPort::refresh() noexcept {
+    if (const auto device = query_kernel_device(socket_.get(), index_)) {
+        choose_trains(device->name);
+    }
 }
 
 PortInfo LinuxPort::info() const {
@@ -330,8 +337,8 @@ PortInfo LinuxPort::info() const {
         info.mac = device->mac;
         info.mtu = device->mtu;
         info.link_up = device->link_up;
-        choose_trains(device->name);
     }
+    info.trains = trains_.load(std::memory_order_relaxed);
     return info;
 }
 

@@ -21,6 +21,7 @@ struct PortInfo {
     tunnels::MacAddress mac{};
     std::uint32_t mtu = 0;  ///< Bytes of L3 payload the device carries; 0 when unknown.
     bool link_up = false;
+    bool trains = false;  ///< Packets of a UDP tunnel leave in UDP super-frames (bundle.hpp).
     unsigned rx_queues = 1;
     int numa_node = -1;      ///< Of the device; -1: not known.
     unsigned tx_queues = 1;  ///< Fewer than workers: they share, under a lock inside the port.
@@ -56,6 +57,8 @@ public:
     [[nodiscard]] virtual bool carries_offloads() const noexcept = 0;
 
     [[nodiscard]] virtual PortInfo info() const = 0;
+    /// The interface's settings may have changed: those that matter to transmit() are read anew.
+    virtual void refresh() noexcept {}
     [[nodiscard]] virtual PortErrors errors() const = 0;
 };
 

@@ -34,7 +34,7 @@ def _add_vm(lab: Lab, host: Namespace, index: int) -> Namespace:
 
 
 def culvert(lab: Lab, build: Build, kind: str) -> Machines:
-    hosts = tunnel_pair(lab, build, kind, 4)
+    hosts = tunnel_pair(lab, build, kind, 4, trains=True)
     return hosts[0].vms[0].ns, hosts[1].vms[0].ns
 
 

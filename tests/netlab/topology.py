@@ -54,9 +54,16 @@ class Host:
     """A namespace with an uplink, bridges br-phy and br0, and a daemon that is started later."""
 
     def __init__(
-        self, lab: Lab, build: Build, index: int, mtu: int = UNDERLAY_MTU, log_level: str = "info"
+        self,
+        lab: Lab,
+        build: Build,
+        index: int,
+        mtu: int = UNDERLAY_MTU,
+        log_level: str = "info",
+        trains: bool = False,
     ) -> None:
         self.lab = lab
+        self.trains = trains
         self.index = index
         self.mtu = mtu
         self.ns = lab.namespace(f"h{index}")
@@ -123,6 +130,10 @@ class Host:
         self.config.tunnel(name, bridge, type=kind, remote_ip=remote_ip, **keys)
 
     def start(self) -> None:
+        """Without `trains`, what tests see on the wire between hosts is what a real wire carries: a
+        veth pair hands UDP super-frames over whole."""
+        if not self.trains and "eth0" in self.ns.links():
+            self.ns.run("ethtool", "-K", "eth0", "tx-udp-segmentation", "off")
         self.daemon.start()
 
     def wait_for_port(self, port: str) -> None:
@@ -152,10 +163,11 @@ def tunnel_pair(
     mtu: int = UNDERLAY_MTU,
     vm_mtu: int = VM_MTU,
     start: bool = True,
+    trains: bool = False,
     **tunnel_keys: object,
 ) -> tuple[Host, Host]:
     """Two hosts with one virtual machine each, joined by one tunnel."""
-    hosts = Host(lab, build, 1, mtu), Host(lab, build, 2, mtu)
+    hosts = tuple(Host(lab, build, index, mtu, trains=trains) for index in (1, 2))
     connect(*hosts)
     for host, other in (hosts, reversed(hosts)):
         host.add_vm(host.index, mtu=vm_mtu)

@@ -13,59 +13,23 @@
 #include <gtest/gtest.h>
 
 #include "dataplane/bundle.hpp"
-#include "dataplane/offload.hpp"
-#include "tests/unit/dataplane/offload_frames.hpp"
-#include "tests/unit/dataplane/port_packets.hpp"
+#include "tests/unit/dataplane/segment_burst.hpp"
 
 namespace culvert::dataplane {
 namespace {
 
+using testing::Burst;
 using testing::Bytes;
 using testing::Frame;
+using testing::kGsoBytes;
 using testing::packet_bytes;
 using testing::pattern;
 using testing::plain_frame;
 using testing::put16;
 
-constexpr std::uint16_t kGsoBytes = 100;
 constexpr std::size_t kIpId = 4;
 constexpr std::size_t kIpChecksum = 10;
 constexpr std::size_t kTcpFlags = 13;
-
-/// Packets that are freed at the end.
-class Burst {
-public:
-    Burst() = default;
-    /// The segments of a super-frame, as the segmenter finishes them.
-    explicit Burst(const Frame& frame, std::uint16_t gso_bytes = kGsoBytes) {
-        rte_mbuf* super_frame = testing::make_packet(frame.build());
-        Offload offload = frame.offload(gso_bytes);
-        EXPECT_EQ(validate_offload(super_frame, offload), DropReason::none);
-        packet::set_offload(super_frame, offload);
-        Segmenter segments(super_frame, testing::packet_pool(), testing::share_pool());
-        while (rte_mbuf* segment = segments.next()) {
-            if (frame.udp) {
-                packet::set_encapsulated(segment);
-            }
-            packets.push_back(segment);
-        }
-    }
-    ~Burst() { rte_pktmbuf_free_bulk(packets.data(), static_cast<unsigned>(packets.size())); }
-    Burst(const Burst&) = delete;
-    Burst& operator=(const Burst&) = delete;
-
-    /// Puts other bytes in the place of a packet.
-    void replace(std::size_t index, const Bytes& bytes) {
-        const bool encapsulated = packet::is_encapsulated(packets.at(index));
-        rte_pktmbuf_free(packets[index]);
-        packets[index] = testing::make_packet(bytes);
-        if (encapsulated) {
-            packet::set_encapsulated(packets[index]);
-        }
-    }
-
-    std::vector<rte_mbuf*> packets;
-};
 
 /// Bytes behind the virtio header, as a system call would read them.
 Bytes flatten(Bundle& bundle, std::span<rte_mbuf* const> burst) {
