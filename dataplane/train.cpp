@@ -7,7 +7,7 @@
 
 #include <algorithm>
 #include <array>
-#include <utility>
+#include <cstring>
 
 #include "dataplane/offload.hpp"
 #include "dataplane/pipeline.hpp"
@@ -24,7 +24,12 @@ bool is_train(const Context& context, std::uint16_t port, const rte_mbuf* packet
         !snapshot.bridges[view.bridge].terminates_tunnels) {
         return false;
     }
-    const tunnels::Outer outer = tunnels::parse_outer(packet::head(packet), packet::length(packet));
+    const auto head = packet::head(packet);
+    const tunnels::MacAddress& local_mac = snapshot.bridges[view.bridge].local_mac;
+    if (std::memcmp(head.data(), local_mac.bytes.data(), local_mac.bytes.size()) != 0) {
+        return false;
+    }
+    const tunnels::Outer outer = tunnels::parse_outer(head, packet::length(packet));
     return outer.is_ip && outer.drop == DropReason::none &&
            outer.ip_protocol == tunnels::kIpProtocolUdp &&
            offload.checksum_start < outer.payload_offset &&
