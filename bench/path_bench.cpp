@@ -204,7 +204,7 @@ void relay_packets(benchmark::State& state, std::uint8_t from, std::uint8_t to) 
         );
     }
     PathFixture path(cache);
-    Packets packets(tunnel_path_frames(set, Direction::decap, from));
+    Packets packets(tunnel_path_frames(set, Direction::decap, from, Mix::pairs));
     measure_path(state, path, kUplink, packets, [&] { packets.reset(); });
 }
 

@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // The forwarding database of one bridge: which port leads to a MAC address in a VLAN (IEEE
-// 802.1Q 8.8). Learned entries age and the oldest makes room when the table is full; fixed ones
-// (configured, or the bridge's own address) do neither. Control thread only; workers see its effect
-// through flow entries.
+// 802.1Q 8.8). Learned entries age, and one makes room when the table is full; fixed ones
+// (configured, or the bridge's own address) do neither. An address that was heard of again after
+// it was learned is proven. While others are there to make room, a proven one that is in use stays,
+// so that a flood of made-up addresses displaces itself and not the hosts. Control thread only;
+// workers see its effect through flow entries.
 #pragma once
 
 #include <cstdint>
 #include <functional>
-#include <list>
 #include <optional>
-#include <unordered_map>
 #include <vector>
 
+#include "ctl/address_map.hpp"
 #include "dataplane/limits.hpp"
 #include "tunnels/address.hpp"
 
@@ -28,23 +29,18 @@ struct FdbKey {
     }
 };
 
-struct FdbKeyHash {
-    std::size_t operator()(const FdbKey& key) const noexcept {
-        return std::hash<std::uint64_t>{}(key.to_u64() * 0x9e3779b97f4a7c15ULL);
-    }
-};
-
 struct FdbEntry {
     FdbKey key;
     std::uint16_t port = dataplane::kPortNone;
     bool fixed = false;
+    bool proven = false;
     std::uint32_t last_seen_s = 0;
 };
 
 class Fdb {
 public:
-    /// Tells when flows from this address were last used, if any: workers do not report each
-    /// packet.
+    /// Tells when packets last used flows from this address after these were made, if any did:
+    /// workers do not report each packet.
     using LastUsed = std::function<std::optional<std::uint32_t>(const FdbKey&)>;
 
     explicit Fdb(std::size_t size_max) : size_max_(size_max) {}
@@ -52,7 +48,7 @@ public:
     enum class Learned : std::uint8_t { unchanged, added, moved };
     struct LearnResult {
         Learned learned = Learned::unchanged;
-        std::optional<FdbKey> evicted;  ///< The oldest entry made room.
+        std::optional<FdbKey> evicted;  ///< This entry made room.
     };
     /// A frame from `key` arrived on `port`. A fixed entry stays where it is.
     LearnResult
@@ -67,6 +63,9 @@ public:
 
     [[nodiscard]] const FdbEntry* find(const FdbKey& key) const;
 
+    /// Starts loading what find() of the key reads.
+    void prefetch(const FdbKey& key) const noexcept { index_.prefetch(key.to_u64()); }
+
     /// Removes learned entries not seen for `ageing_s`, and the oldest beyond the size; returns
     /// their keys.
     std::vector<FdbKey>
@@ -79,20 +78,50 @@ public:
 
     void set_size_max(std::size_t size_max) { size_max_ = size_max; }
     [[nodiscard]] std::size_t size() const { return index_.size(); }
-    [[nodiscard]] std::size_t learned() const { return ages_.size(); }
+    [[nodiscard]] std::size_t learned() const { return fresh_.count + proven_.count; }
     void for_each(const std::function<void(const FdbEntry&)>& visit) const;
 
 private:
-    using Entries = std::list<FdbEntry>;
+    using Number = std::uint32_t;
+    static constexpr Number kNone = 0xffffffff;
 
-    void refresh(Entries::iterator entry, std::uint32_t seen_s);
-    std::optional<FdbKey> evict_oldest(const LastUsed& last_used);
+    struct Node {
+        FdbEntry entry;
+        Number next = kNone;
+        Number previous = kNone;
+    };
+    /// A list through nodes_, least recently seen first.
+    struct List {
+        Number first = kNone;
+        Number last = kNone;
+        std::size_t count = 0;
+    };
+
+    [[nodiscard]] Number number_of(const FdbKey& key) const noexcept;
+    [[nodiscard]] List& list_of(const FdbEntry& entry) noexcept;
+    void append(Number number) noexcept;
+    void unlink(Number number) noexcept;
+    void insert(const FdbEntry& entry);
+    void erase(Number number);
+    void refresh(Number number, std::uint32_t seen_s) noexcept;
+    [[nodiscard]] Number victim(std::uint32_t now_s, const LastUsed& last_used);
+    FdbKey evict(std::uint32_t now_s, const LastUsed& last_used);
+    void expire(
+        List& list,
+        std::uint32_t now_s,
+        std::uint32_t ageing_s,
+        const LastUsed& last_used,
+        std::vector<FdbKey>& expired
+    );
     std::vector<FdbKey> erase_if(const std::function<bool(const FdbEntry&)>& chosen);
 
     std::size_t size_max_;
-    Entries ages_;  ///< Learned entries, least recently seen first.
-    Entries fixed_;
-    std::unordered_map<FdbKey, Entries::iterator, FdbKeyHash> index_;
+    std::vector<Node> nodes_;
+    Number free_ = kNone;  ///< Nodes that are in no list, linked by `next`.
+    List fresh_;           ///< Learned, and not heard of again.
+    List proven_;
+    List fixed_;
+    AddressMap<Number> index_;
 };
 
 }  // namespace culvert::ctl

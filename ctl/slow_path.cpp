@@ -4,6 +4,11 @@
 
 #include "ctl/slow_path.hpp"
 
+#include <algorithm>
+
+#include <emmintrin.h>
+#include <unistd.h>
+
 #include "dataplane/clock.hpp"
 
 namespace culvert::ctl {
@@ -20,39 +25,54 @@ using dataplane::Upcall;
 
 namespace {
 
-constexpr std::size_t kUpcallsPerDrain =
-    4096;  // Then other events of the control thread get a turn.
+// How long drain() waits for more when the last one ended no longer ago.
+constexpr std::uint64_t kLingerUs = 100;
+// A tick erases so many idle flows at most, and looks at this fraction of the table: all of it
+// takes a second, and upcalls do not wait for long.
 constexpr std::size_t kFlowsPerSweep = 65536;
+constexpr std::uint32_t kSweepShare = 10;
+
+std::uint64_t cycles_of_us(std::uint64_t us) {
+    return rte_get_tsc_hz() / 1000000 * us;
+}
 
 }  // namespace
 
 SlowPath::SlowPath(dataplane::Workers& workers, dataplane::FlowCache& flows)
-    : workers_(workers), flows_(flows), counters_(std::make_unique<dataplane::WorkerCounters>()) {}
+    : workers_(workers), flows_(flows), index_(flows.entry_limit()),
+      counters_(std::make_unique<dataplane::WorkerCounters>()),
+      several_cpus_(::sysconf(_SC_NPROCESSORS_ONLN) > 1),
+      last_used_([this](const FdbKey& mac) { return last_used(mac); }) {}
 
 BridgeTable&
 SlowPath::insert_bridge(std::uint16_t bridge, std::size_t mac_table_size, std::uint32_t ageing_s) {
     auto& table = bridges_[bridge];
     table = std::make_unique<BridgeTable>(BridgeTable{Fdb(mac_table_size), ageing_s});
+    bridge_by_index_.resize(std::max<std::size_t>(bridge_by_index_.size(), bridge + 1U));
+    bridge_by_index_[bridge] = table.get();
     return *table;
 }
 
 void SlowPath::erase_bridge(std::uint16_t bridge) {
     bridges_.erase(bridge);
-}
-
-BridgeTable* SlowPath::bridge(std::uint16_t index) {
-    const auto found = bridges_.find(index);
-    return found == bridges_.end() ? nullptr : found->second.get();
-}
-
-void SlowPath::forget_flows(const FdbKey& key) {
-    for (const FlowKey& flow : index_.about(key)) {
-        flows_.erase(flow);
-        index_.erase(flow);
+    if (bridge < bridge_by_index_.size()) {
+        bridge_by_index_[bridge] = nullptr;
     }
 }
 
-void SlowPath::changed(std::uint16_t bridge, const std::vector<FdbKey>& keys) {
+BridgeTable* SlowPath::bridge(std::uint16_t index) {
+    return index < bridge_by_index_.size() ? bridge_by_index_[index] : nullptr;
+}
+
+void SlowPath::forget_flows(const FdbKey& key) {
+    while (const auto entry = index_.any_about(key)) {
+        const FlowKey flow = flows_.entry(*entry).key;
+        flows_.erase(flow);
+        index_.erase(*entry, flow);
+    }
+}
+
+void SlowPath::changed(std::uint16_t bridge, std::span<const FdbKey> keys) {
     for (const FdbKey& key : keys) {
         forget_flows(key);
         if (on_fdb_change) {
@@ -66,14 +86,14 @@ bool SlowPath::insert_fixed(std::uint16_t bridge, const FdbKey& key, std::uint16
     if (table == nullptr || !table->fdb.insert_fixed(key, port)) {
         return false;
     }
-    changed(bridge, {key});
+    changed(bridge, {&key, 1});
     return true;
 }
 
 void SlowPath::erase_fixed(std::uint16_t bridge, const FdbKey& key) {
     BridgeTable* table = this->bridge(bridge);
     if (table != nullptr && table->fdb.erase(key)) {
-        changed(bridge, {key});
+        changed(bridge, {&key, 1});
     }
 }
 
@@ -109,28 +129,90 @@ std::optional<std::uint16_t> SlowPath::locate(std::uint16_t bridge, const FdbKey
 }
 
 void SlowPath::drain() {
+    const std::uint64_t start = rte_rdtsc();
+    const std::uint64_t linger = cycles_of_us(kLingerUs);
+    const std::uint64_t deadline = start + cycles_of_us(kDrainUsMax);
+    // With one CPU the worker could not ask meanwhile.
+    const bool busy = start - drained_at_ < linger && several_cpus_;
+    std::uint64_t now = start;
+    std::uint64_t idle_since = start;
+    do {
+        const bool answered = answer_some();
+        now = rte_rdtsc();
+        if (answered) {
+            idle_since = now;
+        } else if (!busy || now - idle_since > linger) {
+            break;
+        } else {
+            _mm_pause();
+        }
+    } while (now < deadline);
     workers_.arm_wake();
-    for (std::size_t i = 0; i < kUpcallsPerDrain; ++i) {
-        const auto asked = workers_.next_upcall();
-        if (!asked) {
-            break;
+    drained_at_ = now;
+}
+
+/// Answers a batch; false when no upcall waited. Bulk transfers spare both threads most of the
+/// misses that queue indices passing between two CPUs cost, and by the time a flow is looked at
+/// what it needs of the tables has been loaded.
+bool SlowPath::answer_some() {
+    const auto taken = workers_.take_upcalls(taken_);
+    const auto upcalls = std::span(taken_).first(taken.count);
+    for (const Upcall& upcall : upcalls) {
+        if (upcall.kind == Upcall::Kind::miss) {
+            prefetch(upcall.key);
         }
-        switch (asked->upcall.kind) {
-        case Upcall::Kind::miss:
-            answer_miss(asked->worker, asked->upcall);
-            break;
-        case Upcall::Kind::resolve:
-            answer_resolve(asked->worker, asked->upcall);
-            break;
-        case Upcall::Kind::host:
-            answer_host(asked->worker, asked->upcall);
-            break;
-        case Upcall::Kind::path_mtu:
-            if (on_path_mtu) {
-                on_path_mtu(asked->upcall.address, asked->upcall.mtu);
-            }
-            break;
+    }
+    for (const Upcall& upcall : upcalls) {
+        answer(taken.worker, upcall);
+    }
+    flush_answers();
+    if (taken.count != 0) {
+        // Entries that this batch evicted or replaced come back only so.
+        workers_.poll();
+    }
+    return taken.count != 0;
+}
+
+void SlowPath::prefetch(const FlowKey& key) const {
+    const PortView* in = snapshot_ == nullptr ? nullptr : snapshot_->port(key.in_port);
+    if (in == nullptr || in->bridge >= bridge_by_index_.size() ||
+        bridge_by_index_[in->bridge] == nullptr) {
+        return;
+    }
+    const Fdb& fdb = bridge_by_index_[in->bridge]->fdb;
+    fdb.prefetch({key.vlan, key.source});
+    fdb.prefetch({key.vlan, key.destination});
+    flows_.prefetch_insert(dataplane::hash(key));
+    index_.prefetch(key);
+}
+
+void SlowPath::answer(unsigned worker, const Upcall& upcall) {
+    if (upcall.kind == Upcall::Kind::miss) {
+        answer_miss(worker, upcall);
+        return;
+    }
+    flush_answers();  // Whatever is sent for this one comes behind them.
+    switch (upcall.kind) {
+    case Upcall::Kind::resolve:
+        answer_resolve(worker, upcall);
+        break;
+    case Upcall::Kind::host:
+        answer_host(worker, upcall);
+        break;
+    case Upcall::Kind::path_mtu:
+        if (on_path_mtu) {
+            on_path_mtu(upcall.address, upcall.mtu);
         }
+        break;
+    case Upcall::Kind::miss:
+        break;
+    }
+}
+
+void SlowPath::flush_answers() {
+    if (answer_count_ != 0) {
+        workers_.send(answered_worker_, std::span(answers_).first(answer_count_));
+        answer_count_ = 0;
     }
 }
 
@@ -150,20 +232,19 @@ void SlowPath::answer_miss(unsigned worker, const Upcall& upcall) {
     }
     // learn() may have led to a newer snapshot; the answer was made on it.
     decision.version = snapshot_ == nullptr ? 0 : snapshot_->version;
-    workers_.send(worker, decision);
+    answered_worker_ = worker;
+    answers_[answer_count_++] = decision;
 }
 
 void SlowPath::learn(const FlowKey& key, std::uint16_t bridge) {
     const FdbKey source{key.vlan, key.source};
-    Fdb& fdb = bridges_.at(bridge)->fdb;
-    const auto result = fdb.learn(source, key.in_port, coarse_clock_s(), [this](const FdbKey& mac) {
-        return last_used(mac);
-    });
+    Fdb& fdb = bridge_by_index_[bridge]->fdb;
+    const auto result = fdb.learn(source, key.in_port, coarse_clock_s(), last_used_);
     if (result.evicted) {
-        changed(bridge, {*result.evicted});
+        changed(bridge, {&*result.evicted, 1});
     }
     if (result.learned != Fdb::Learned::unchanged) {
-        changed(bridge, {source});
+        changed(bridge, {&source, 1});
     }
 }
 
@@ -172,7 +253,7 @@ FlowAction SlowPath::decide(const FlowKey& key, std::uint16_t bridge) {
     if (key.destination.is_group()) {
         return flood;
     }
-    const FdbEntry* entry = bridges_.at(bridge)->fdb.find({key.vlan, key.destination});
+    const FdbEntry* entry = bridge_by_index_[bridge]->fdb.find({key.vlan, key.destination});
     if (entry == nullptr) {
         return flood;
     }
@@ -197,11 +278,11 @@ FlowAction SlowPath::decide(const FlowKey& key, std::uint16_t bridge) {
 void SlowPath::insert_flow(const FlowKey& key, const FlowAction& action) {
     const auto result =
         flows_.insert(key, action, snapshot_->ports[key.in_port].generation, coarse_clock_s());
-    if (result.evicted) {
-        index_.erase(result.evicted_key);
+    if (result.evicted || result.replaced) {
+        index_.erase(result.removed, result.removed_key);
     }
     if (result.ok) {
-        index_.insert(key);
+        index_.insert(result.entry, key);
     }
 }
 
@@ -251,6 +332,7 @@ void SlowPath::answer_host(unsigned worker, const Upcall& upcall) {
 }
 
 void SlowPath::release(std::uint16_t port, std::uint64_t version) {
+    flush_answers();
     held_.take(port, [&](const HeldPacket& held) {
         Decision decision;
         decision.kind = Decision::Kind::encap;
@@ -266,6 +348,7 @@ void SlowPath::abandon(std::uint16_t port, DropReason reason) {
 }
 
 void SlowPath::release_hosts(const dataplane::Snapshot& next) {
+    flush_answers();
     const auto known = [&](const HostKey& key) {
         const auto& l3 = key.first < next.bridges.size() ? next.bridges[key.first].l3 : nullptr;
         return l3 && (l3->hosts.find(key.second) != nullptr || l3->gateway.contains(key.second));
@@ -287,18 +370,17 @@ void SlowPath::abandon_host(std::uint16_t bridge, const tunnels::IpAddress& host
 }
 
 std::optional<std::uint32_t> SlowPath::last_used(const FdbKey& key) const {
-    const FlowIndex::Flows* flows = index_.from(key);
-    if (flows == nullptr) {
-        return std::nullopt;
-    }
+    const std::uint32_t now_s = coarse_clock_s();
     std::optional<std::uint32_t> latest;
-    for (const FlowKey& flow : *flows) {
-        const dataplane::FlowEntry* entry = flows_.find(flow, dataplane::hash(flow));
-        if (entry != nullptr) {
-            const std::uint32_t used = entry->last_used_s.load(std::memory_order_relaxed);
+    index_.visit_from(key, [&](std::uint32_t number) {
+        const dataplane::FlowEntry& entry = flows_.entry(number);
+        if (entry.was_hit()) {
+            const std::uint32_t used = entry.last_used_s.load(std::memory_order_relaxed);
             latest = std::max(latest.value_or(0), used);
         }
-    }
+        // A busy address has many flows, and mostly one of the first was used just now.
+        return !latest || *latest + 1 < now_s;
+    });
     return latest;
 }
 
@@ -324,13 +406,12 @@ void SlowPath::tick(std::uint32_t idle_timeout_s) {
                     entry.last_used_s.load(std::memory_order_relaxed)
                 );
             }
-            index_.erase(entry.key);
-        }
+            index_.erase(flows_.number_of(entry), entry.key);
+        },
+        kSweepShare
     );
     for (auto& [index, table] : bridges_) {
-        changed(index, table->fdb.expire(now_s, table->ageing_s, [this](const FdbKey& mac) {
-            return last_used(mac);
-        }));
+        changed(index, table->fdb.expire(now_s, table->ageing_s, last_used_));
     }
     const std::uint64_t before_ms = dataplane::clock_ms() - dataplane::kNeighbourWaitMs;
     held_.expire(before_ms, [this](const HeldPacket& held) {

@@ -4,11 +4,13 @@
 // answers; keeps packets of tunnels whose next hop is being resolved. Control thread only.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -69,8 +71,11 @@ public:
     /// When the address was last seen, counting what workers forwarded without asking.
     [[nodiscard]] std::uint32_t last_seen_s(const FdbEntry& entry) const;
 
-    /// Answers every upcall that waits.
+    /// Answers every upcall that waits, and stays for more while they come thick and fast: a worker
+    /// that has to wake the control thread for each new flow would do little else. Returns after
+    /// kDrainUsMax at the latest, so that other events of the control thread get their turn.
     void drain();
+    static constexpr std::uint64_t kDrainUsMax = 2000;
 
     /// Packets held for tunnel `port` are sent once workers have the snapshot `version`; call it
     /// before publishing.
@@ -92,14 +97,19 @@ public:
 private:
     using HostKey = std::pair<std::uint16_t, tunnels::IpAddress>;  // Bridge and address.
 
+    bool answer_some();
+    void answer(unsigned worker, const dataplane::Upcall& upcall);
+    void prefetch(const dataplane::FlowKey& key) const;
+    void flush_answers();
     void answer_miss(unsigned worker, const dataplane::Upcall& upcall);
     void answer_resolve(unsigned worker, const dataplane::Upcall& upcall);
     void answer_host(unsigned worker, const dataplane::Upcall& upcall);
     dataplane::FlowAction decide(const dataplane::FlowKey& key, std::uint16_t bridge);
     void learn(const dataplane::FlowKey& key, std::uint16_t bridge);
+    void erase_flow(std::uint32_t entry);
     void insert_flow(const dataplane::FlowKey& key, const dataplane::FlowAction& action);
     void forget_flows(const FdbKey& key);
-    void changed(std::uint16_t bridge, const std::vector<FdbKey>& keys);
+    void changed(std::uint16_t bridge, std::span<const FdbKey> keys);
     void drop(rte_mbuf* packet, dataplane::DropReason reason, std::uint16_t port);
     [[nodiscard]] std::optional<std::uint32_t> last_used(const FdbKey& key) const;
 
@@ -107,10 +117,21 @@ private:
     dataplane::FlowCache& flows_;
     const dataplane::Snapshot* snapshot_ = nullptr;
     std::map<std::uint16_t, std::unique_ptr<BridgeTable>> bridges_;
+    std::vector<BridgeTable*> bridge_by_index_;  ///< The same, for look-ups.
     FlowIndex index_;
     HeldPackets<std::uint16_t> held_;  ///< By tunnel port.
     HeldPackets<HostKey> held_for_hosts_;
     std::unique_ptr<dataplane::WorkerCounters> counters_;
+    bool several_cpus_;
+    Fdb::LastUsed last_used_;
+
+    // Upcalls are taken, and misses answered, by so many.
+    static constexpr std::size_t kBatch = 64;
+    std::array<dataplane::Upcall, kBatch> taken_;
+    std::array<dataplane::Decision, kBatch> answers_;  ///< To `answered_worker_`, not sent yet.
+    std::size_t answer_count_ = 0;
+    unsigned answered_worker_ = 0;
+    std::uint64_t drained_at_ = 0;  ///< TSC cycles: when the last drain() ended.
 };
 
 }  // namespace culvert::ctl

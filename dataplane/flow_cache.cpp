@@ -45,6 +45,15 @@ constexpr std::size_t kEntriesPerBucket = 4;
 // it the emptier of the two is taken.
 constexpr unsigned kPrimaryFill = 5;
 
+// How many entries the hand passes over before the least recently used of them goes.
+constexpr unsigned kEvictionLooks = 48;
+
+// An entry that was used so lately is in use. Stamps have seconds.
+constexpr std::uint32_t kInUseS = 2;
+
+// How much longer ago an entry that no packet has hit counts as used, beside others in its bucket.
+constexpr std::uint32_t kNeverHitS = 4;
+
 // Entries beyond `capacity`, as a fraction of it, so that inserts go on while erased entries wait
 // for their grace period.
 constexpr std::size_t kSpareDivisor = 8;
@@ -149,7 +158,9 @@ struct FlowCache::Table {
     // --- the writer ---
     [[nodiscard]] std::uint32_t allocate() noexcept;
     [[nodiscard]] Slot free_slot(const Choice& choice) const noexcept;
-    [[nodiscard]] Slot victim(const Choice& choice) noexcept;
+    [[nodiscard]] Slot victim_of(const Choice& choice) const noexcept;
+    [[nodiscard]] Slot victim_at_hand(std::uint32_t now_s) noexcept;
+    [[nodiscard]] std::uint32_t entry_number(const Slot& slot) const noexcept;
     [[nodiscard]] const FlowEntry& entry_at(const Slot& slot) const noexcept;
     void publish(const Slot& slot, std::uint16_t tag, std::uint32_t entry) noexcept;
     void withdraw(const Slot& slot);
@@ -176,6 +187,7 @@ struct FlowCache::Table {
     std::uint64_t evictions = 0;
     std::uint32_t sweep_hand = 0;
     std::uint32_t evict_hand = 0;
+    unsigned evict_slot = 0;  // The first slot of that bucket that the hand has not passed.
 };
 
 FlowCache::Table::Table(std::size_t rounded_capacity)
@@ -186,9 +198,10 @@ FlowCache::Table::Table(std::size_t rounded_capacity)
       buckets(static_cast<Bucket*>(bucket_pages.data())),
       entries(static_cast<FlowEntry*>(entry_pages.data())),
       links(std::make_unique_for_overwrite<std::uint32_t[]>(entry_count)) {
-    // Buckets are touched here, because a worker's first lookup must not take a page fault. Entries
-    // are constructed, and their pages touched, by the writer when it first uses them.
-    std::uninitialized_value_construct_n(buckets, bucket_count);
+    // Buckets are not touched: fresh pages are zero, which is what an empty bucket consists of, and
+    // a worker that reads them is given the kernel's page of zeros. So a table of a million flows
+    // takes no memory before it has any. Entries are constructed by the writer when it first uses
+    // them.
 }
 
 Choice FlowCache::Table::choose(std::uint32_t hash) const noexcept {
@@ -255,31 +268,61 @@ Slot FlowCache::Table::free_slot(const Choice& choice) const noexcept {
         .number = static_cast<unsigned>(std::countr_zero(free))};
 }
 
-const FlowEntry& FlowCache::Table::entry_at(const Slot& slot) const noexcept {
-    return entries[slot.bucket->entries[slot.number].load(std::memory_order_relaxed)];
+std::uint32_t FlowCache::Table::entry_number(const Slot& slot) const noexcept {
+    return slot.bucket->entries[slot.number].load(std::memory_order_relaxed);
 }
 
-/// The least recently used of the entries in both buckets. Both can be empty only when the table as
-/// a whole is full; then a bucket elsewhere pays, each in turn. Precondition: size > 0.
-Slot FlowCache::Table::victim(const Choice& choice) noexcept {
+const FlowEntry& FlowCache::Table::entry_at(const Slot& slot) const noexcept {
+    return entries[entry_number(slot)];
+}
+
+/// The entry that makes room in two full buckets: the least recently used one.
+Slot FlowCache::Table::victim_of(const Choice& choice) const noexcept {
     Slot oldest;
     std::uint32_t oldest_s = 0;
-    const auto consider = [&](Bucket& bucket) {
-        for (unsigned used = used_slots(bucket); used != 0; used &= used - 1) {
-            const Slot slot{
-                .bucket = &bucket, .number = static_cast<unsigned>(std::countr_zero(used))};
-            const std::uint32_t used_s = entry_at(slot).last_used_s.load(std::memory_order_relaxed);
+    for (const std::uint32_t number : {choice.primary, choice.secondary}) {
+        for (unsigned slot = 0; slot < kSlotsPerBucket; ++slot) {
+            const Slot candidate{.bucket = &buckets[number], .number = slot};
+            const FlowEntry& entry = entry_at(candidate);
+            std::uint32_t used_s = entry.last_used_s.load(std::memory_order_relaxed);
+            used_s -= entry.was_hit() ? 0 : std::min(used_s, kNeverHitS);
             if (oldest.bucket == nullptr || used_s < oldest_s) {
-                oldest = slot;
+                oldest = candidate;
                 oldest_s = used_s;
             }
         }
-    };
-    consider(buckets[choice.primary]);
-    consider(buckets[choice.secondary]);
-    while (oldest.bucket == nullptr) {
-        consider(buckets[evict_hand]);
-        evict_hand = (evict_hand + 1) & (bucket_count - 1);
+    }
+    return oldest;
+}
+
+/// The entry that makes room in a full table: the first one from the hand on that no packet has hit
+/// or that is not in use any more. Its stamp is an entry's second chance. Precondition: size > 0.
+Slot FlowCache::Table::victim_at_hand(std::uint32_t now_s) noexcept {
+    Slot oldest;
+    std::uint32_t oldest_s = 0;
+    for (unsigned looks = 0; looks < kEvictionLooks || oldest.bucket == nullptr;) {
+        Bucket& bucket = buckets[evict_hand];
+        const unsigned behind = (1U << evict_slot) - 1;
+        const unsigned used = used_slots(bucket) & ~behind;
+        if (used == 0) {
+            evict_hand = (evict_hand + 1) & (bucket_count - 1);
+            evict_slot = 0;
+            prefetch_line(&buckets[(evict_hand + 2) & (bucket_count - 1)]);
+            prefetch_entries(buckets[(evict_hand + 1) & (bucket_count - 1)]);
+            continue;
+        }
+        const Slot slot{.bucket = &bucket, .number = static_cast<unsigned>(std::countr_zero(used))};
+        evict_slot = slot.number + 1;
+        ++looks;
+        const FlowEntry& entry = entry_at(slot);
+        const std::uint32_t used_s = entry.last_used_s.load(std::memory_order_relaxed);
+        if (!entry.was_hit() || used_s + kInUseS <= now_s) {
+            return slot;
+        }
+        if (oldest.bucket == nullptr || used_s < oldest_s) {
+            oldest = slot;
+            oldest_s = used_s;
+        }
     }
     return oldest;
 }
@@ -377,21 +420,27 @@ FlowCache::InsertResult FlowCache::insert(
     entry.action = action;
     entry.generation = generation;
     entry.created_s = now_s;
-    entry.last_used_s.store(now_s, std::memory_order_relaxed);
+    entry.last_used_s.store(now_s == 0 ? 0 : now_s - 1, std::memory_order_relaxed);
+    result.entry = fresh;
 
     const std::uint32_t key_hash = hash(key);
     if (const Hit old = table.locate(key, key_hash); old.entry != kNoEntry) {
         // The tag stays, so the key is findable throughout.
         old.slot.bucket->entries[old.slot.number].store(fresh, std::memory_order_release);
         table.retire(old.entry);
+        result.replaced = true;
+        result.removed = old.entry;
+        result.removed_key = key;
         return result;
     }
     const Choice choice = table.choose(key_hash);
     Slot slot = table.free_slot(choice);
     if (slot.bucket == nullptr || table.size == table.capacity) {
-        const Slot victim = table.victim(choice);
+        const Slot victim =
+            slot.bucket == nullptr ? table.victim_of(choice) : table.victim_at_hand(now_s);
         result.evicted = true;
-        result.evicted_key = table.entry_at(victim).key;
+        result.removed = table.entry_number(victim);
+        result.removed_key = table.entries[result.removed].key;
         ++table.evictions;
         table.withdraw(victim);
         if (slot.bucket == nullptr) {
@@ -400,6 +449,24 @@ FlowCache::InsertResult FlowCache::insert(
     }
     table.publish(slot, choice.tag, fresh);
     return result;
+}
+
+void FlowCache::prefetch_insert(std::uint32_t hash) const noexcept {
+    const Choice choice = table_->choose(hash);
+    prefetch_line(&table_->buckets[choice.primary]);
+    prefetch_line(&table_->buckets[choice.secondary]);
+}
+
+std::size_t FlowCache::entry_limit() const noexcept {
+    return table_->entry_count;
+}
+
+const FlowEntry& FlowCache::entry(std::uint32_t number) const noexcept {
+    return table_->entries[number];
+}
+
+std::uint32_t FlowCache::number_of(const FlowEntry& entry) const noexcept {
+    return static_cast<std::uint32_t>(&entry - table_->entries);
 }
 
 bool FlowCache::erase(const FlowKey& key) {
@@ -432,12 +499,16 @@ void FlowCache::for_each(const std::function<void(std::uint32_t index, const Flo
 std::size_t FlowCache::sweep(
     std::size_t budget,
     const std::function<bool(const FlowEntry&)>& expired,
-    const std::function<void(const FlowEntry&)>& on_erase
+    const std::function<void(const FlowEntry&)>& on_erase,
+    std::uint32_t share
 ) {
     Table& table = *table_;
     const std::uint32_t mask = table.bucket_count - 1;
+    const std::uint32_t most =
+        std::min(table.bucket_count, std::max(table.bucket_count / share, kSweepBucketsMin));
     std::size_t erased = 0;
-    for (std::uint32_t visited = 0; visited < table.bucket_count && erased < budget; ++visited) {
+    for (std::uint32_t visited = 0; table.size != 0 && visited < most && erased < budget;
+         ++visited) {
         Bucket& bucket = table.buckets[table.sweep_hand];
         table.prefetch_entries(table.buckets[(table.sweep_hand + 1) & mask]);
         for (unsigned used = used_slots(bucket); used != 0 && erased < budget; used &= used - 1) {
@@ -459,6 +530,10 @@ std::size_t FlowCache::sweep(
 
 std::uint64_t FlowCache::next_epoch() {
     return table_->epoch++;
+}
+
+bool FlowCache::has_retired() const noexcept {
+    return !table_->retired.empty() && table_->retired.back().epoch == table_->epoch;
 }
 
 void FlowCache::reclaim(std::uint64_t epoch) {

@@ -5,9 +5,13 @@
 //
 // Layout: buckets of 8 slots in one cache line (16-bit tags, 32-bit entry indices); a key may stand
 // in two buckets; an entry is one cache line, immutable while it is findable except for its
-// `last_used_s` stamp. There is no displacement, so a reader never misses a present key. Both
-// buckets full: the least recently used of the 16 entries is evicted. An erased entry is reused
-// only after `reclaim` has been told that all readers passed a quiescent point.
+// `last_used_s` stamp. There is no displacement, so a reader never misses a present key. An erased
+// entry is reused only after `reclaim` has been told that all readers passed a quiescent point.
+//
+// A full table evicts: the entry at a hand that goes round and passes over those in use, or, when
+// both buckets of a key are full, one of the 16 entries there. Entries that no packet has hit go
+// first, so that a scan, each of whose packets is a flow of its own, displaces itself. Memory is
+// reserved for `capacity` entries and becomes resident as they are used.
 #pragma once
 
 #include <atomic>
@@ -45,8 +49,14 @@ struct alignas(64) FlowEntry {
     FlowAction action;
     std::uint32_t generation = 0;  ///< Valid while equal to the ingress port's generation.
     std::uint32_t created_s = 0;
-    mutable std::atomic<std::uint32_t> last_used_s{
-        0};  ///< Coarse clock; written at most once a second.
+    /// Coarse clock; written at most once a second. A new entry has the second before it was
+    /// created, so that its first hit is told from none.
+    mutable std::atomic<std::uint32_t> last_used_s{0};
+
+    /// Whether a packet hit the entry since it was made.
+    [[nodiscard]] bool was_hit() const noexcept {
+        return last_used_s.load(std::memory_order_relaxed) >= created_s;
+    }
 };
 static_assert(sizeof(FlowEntry) == 64);
 
@@ -88,9 +98,15 @@ public:
     struct InsertResult {
         bool ok =
             false;  ///< False: the table is full of entries that wait for reclaim(); try again.
-        bool evicted = false;  ///< `evicted_key` lost its entry to this one.
-        FlowKey evicted_key;
+        bool evicted = false;       ///< `removed_key` lost its entry to this one.
+        bool replaced = false;      ///< The key had an entry, which this one follows.
+        std::uint32_t entry = 0;    ///< The number of the new entry, below entry_limit(),
+        std::uint32_t removed = 0;  ///< and that of the evicted or replaced one.
+        FlowKey removed_key;
     };
+
+    /// Starts loading what insert() of a key with this hash reads.
+    void prefetch_insert(std::uint32_t hash) const noexcept;
 
     /// Inserts or replaces the entry of `key`; evicts when both buckets (or the table) are full.
     InsertResult insert(
@@ -99,6 +115,12 @@ public:
 
     /// Removes the entry of `key`; false when there was none.
     bool erase(const FlowKey& key);
+
+    /// Entries have numbers below this.
+    [[nodiscard]] std::size_t entry_limit() const noexcept;
+    /// An entry by its number, and the other way round.
+    [[nodiscard]] const FlowEntry& entry(std::uint32_t number) const noexcept;
+    [[nodiscard]] std::uint32_t number_of(const FlowEntry& entry) const noexcept;
     void clear();
 
     /// Calls `visit` with each findable entry.
@@ -106,18 +128,24 @@ public:
 
     /// Erases up to `budget` entries that `expired` says are stale, continuing where the last call
     /// ended. `on_erase` is told of each before it goes. Returns how many were erased. Looks at
-    /// each entry at most once, so a result below `budget` means that no stale one is left.
+    /// each entry at most once, so a result below `budget` means that no stale one is left. With a
+    /// `share` of n only an n-th of the table is looked at, but kSweepBucketsMin buckets in any
+    /// case.
     std::size_t sweep(
         std::size_t budget,
         const std::function<bool(const FlowEntry&)>& expired,
-        const std::function<void(const FlowEntry&)>& on_erase
+        const std::function<void(const FlowEntry&)>& on_erase,
+        std::uint32_t share = 1
     );
+    static constexpr std::uint32_t kSweepBucketsMin = 4096;
 
     /// Erased entries that wait for their grace period carry the writer's `epoch`; `reclaim(epoch)`
     /// frees those erased at or before it. next_epoch() starts a new one and returns the one that
     /// it ended: the caller waits for all readers to be quiescent, then passes it to reclaim().
     [[nodiscard]] std::uint64_t next_epoch();
     void reclaim(std::uint64_t epoch);
+    /// Erased in the current epoch.
+    [[nodiscard]] bool has_retired() const noexcept;
 
     [[nodiscard]] std::size_t size() const noexcept;  ///< Findable entries.
     [[nodiscard]] std::size_t capacity() const noexcept;

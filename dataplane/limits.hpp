@@ -63,7 +63,7 @@ inline constexpr std::uint64_t kIcmpErrorsPerSecond = 1000;
 inline constexpr std::uint64_t kIcmpErrorsBurst = 100;
 
 inline constexpr std::size_t kFlowsMin = 1024;
-inline constexpr std::size_t kFlowsDefault = 262144;
+inline constexpr std::size_t kFlowsDefault = 1048576;
 inline constexpr std::size_t kFlowsMax = 16777216;
 
 static_assert(kReturnQueueSlots >= kPendingFlowsMax + kUpcallQueueSlots);

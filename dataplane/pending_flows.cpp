@@ -1,75 +1,83 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Pending flows: a small open-addressed index over a fixed set of slots. Worker thread only.
+// Pending flows: a small open-addressed index over a fixed set of slots, and a fixed set of list
+// nodes for their packets. Worker thread only.
 
 #include "dataplane/pending_flows.hpp"
 
 namespace culvert::dataplane {
 
 PendingFlows::PendingFlows() noexcept {
-    index_.fill(kEmpty);
     for (std::size_t i = 0; i < slots_.size(); ++i) {
-        slots_[i].next_free = i + 1 < slots_.size() ? static_cast<std::uint16_t>(i + 1) : kEmpty;
+        slots_[i].next_free = i + 1 < slots_.size() ? static_cast<std::uint16_t>(i + 1) : kNone;
     }
-}
-
-std::optional<std::uint16_t>
-PendingFlows::find(const FlowKey& key, std::uint32_t hash) const noexcept {
-    for (std::size_t at = hash % kIndexSlots; index_[at] != kEmpty; at = (at + 1) % kIndexSlots) {
-        if (slots_[index_[at]].key == key) {
-            return index_[at];
-        }
+    for (std::size_t i = 0; i < packets_.size(); ++i) {
+        packets_[i].next = i + 1 < packets_.size() ? static_cast<std::uint16_t>(i + 1) : kNone;
     }
-    return std::nullopt;
 }
 
 std::optional<std::uint16_t> PendingFlows::insert(const FlowKey& key, std::uint32_t hash) noexcept {
-    if (free_ == kEmpty) {
+    if (free_slot_ == kNone) {
         return std::nullopt;
     }
-    const std::uint16_t slot = free_;
-    free_ = slots_[slot].next_free;
-    slots_[slot].key = key;
-    slots_[slot].hash = hash;
-    slots_[slot].count = 0;
-    std::size_t at = hash % kIndexSlots;
-    while (index_[at] != kEmpty) {
+    const std::uint16_t number = free_slot_;
+    Slot& slot = slots_[number];
+    free_slot_ = slot.next_free;
+    slot.key = key;
+    slot.hash = hash;
+    std::size_t at = home(hash);
+    while (index_[at].slot != kNone) {
         at = (at + 1) % kIndexSlots;
     }
-    index_[at] = slot;
+    index_[at] = {.slot = number, .tag = tag_of(hash)};
     ++used_;
-    return slot;
+    return number;
 }
 
 bool PendingFlows::hold(std::uint16_t slot, const HeldPacket& packet) noexcept {
     Slot& flow = slots_[slot];
-    if (flow.count == kHeldPerFlowMax || packets_ == kHeldPerWorkerMax) {
+    if (flow.count == kHeldPerFlowMax || free_packet_ == kNone) {
         return false;
     }
-    ++packets_;
-    flow.held[flow.count++] = packet;
+    const std::uint16_t number = free_packet_;
+    Node& node = packets_[number];
+    free_packet_ = node.next;
+    // Member by member, as the caller wrote them: the CPU would hold up a load of both until its
+    // earlier stores, among them those to the upcall queue, have left.
+    node.held.packet = packet.packet;
+    node.held.tagged = packet.tagged;
+    node.next = kNone;
+    (flow.last == kNone ? flow.first : packets_[flow.last].next) = number;
+    flow.last = number;
+    ++flow.count;
     return true;
 }
 
 void PendingFlows::erase(std::uint16_t slot) noexcept {
-    std::size_t hole = slots_[slot].hash % kIndexSlots;
-    while (index_[hole] != slot) {
+    Slot& flow = slots_[slot];
+    std::size_t hole = home(flow.hash);
+    while (index_[hole].slot != slot) {
         hole = (hole + 1) % kIndexSlots;
     }
     // Backward-shift deletion: move up every later member of the run that may stand in the hole.
-    for (std::size_t at = (hole + 1) % kIndexSlots; index_[at] != kEmpty;
+    for (std::size_t at = (hole + 1) % kIndexSlots; index_[at].slot != kNone;
          at = (at + 1) % kIndexSlots) {
-        const std::size_t home = slots_[index_[at]].hash % kIndexSlots;
-        if ((at - home) % kIndexSlots >= (at - hole) % kIndexSlots) {
+        const std::size_t begin = home(slots_[index_[at].slot].hash);
+        if ((at - begin) % kIndexSlots >= (at - hole) % kIndexSlots) {
             index_[hole] = index_[at];
             hole = at;
         }
     }
-    index_[hole] = kEmpty;
-    packets_ -= slots_[slot].count;
-    slots_[slot].count = 0;
-    slots_[slot].next_free = free_;
-    free_ = slot;
+    index_[hole] = {};
+    if (flow.last != kNone) {
+        packets_[flow.last].next = free_packet_;
+        free_packet_ = flow.first;
+    }
+    flow.count = 0;
+    flow.first = kNone;
+    flow.last = kNone;
+    flow.next_free = free_slot_;
+    free_slot_ = slot;
     --used_;
 }
 

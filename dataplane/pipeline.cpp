@@ -290,13 +290,13 @@ void apply_decision(Context& context, const Decision& decision) noexcept {
     const bool in_gone = in == nullptr || in->bridge == kPortNone;
     const bool out_gone = decision.action.verdict == FlowVerdict::forward &&
                           (out == nullptr || out->bridge == kPortNone);
-    for (const HeldPacket& held : context.pending.held(decision.slot)) {
+    context.pending.for_each(decision.slot, [&](const HeldPacket& held) {
         if (in_gone || out_gone) {
             context.drop(held.packet, DropReason::port_removed, key.in_port);
         } else {
             apply(context, decision.action, key, held.packet, held.tagged);
         }
-    }
+    });
     context.pending.erase(decision.slot);
 }
 

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // What a worker and the slow path say to each other, over two bounded single-producer
-// single-consumer queues per worker (Boost.Lockfree). A miss goes up once per flow: the worker
+// single-consumer queues per worker. A miss goes up once per flow: the worker
 // keeps the packets of that flow, in order, until the decision comes back, so no packet of a flow
 // overtakes another one.
 #pragma once
 
 #include <cstdint>
 
-#include <boost/lockfree/spsc_queue.hpp>
 #include <rte_mbuf.h>
 
 #include "dataplane/flow_cache.hpp"
 #include "dataplane/flow_key.hpp"
 #include "dataplane/limits.hpp"
+#include "dataplane/spsc_queue.hpp"
 #include "tunnels/address.hpp"
 
 namespace culvert::dataplane {
@@ -28,14 +28,15 @@ struct Upcall {
                    ///< `packet`, a bare IP packet, is given.
         path_mtu,  ///< The path to the tunnel endpoint `address` carries `mtu` bytes. No packet.
     };
-    Kind kind = Kind::miss;
+    FlowKey key{};
+    rte_mbuf* packet = nullptr;
+    std::uint32_t mtu = 0;   ///< L3 bytes.
     std::uint16_t slot = 0;  ///< miss: returned with the decision.
     std::uint16_t port = kPortNone;
-    rte_mbuf* packet = nullptr;
-    FlowKey key{};
     tunnels::IpAddress address{};
-    std::uint32_t mtu = 0;  ///< L3 bytes.
+    Kind kind = Kind::miss;
 };
+static_assert(sizeof(Upcall) == 64);
 
 /// From the slow path to a worker.
 struct Decision {
@@ -52,10 +53,9 @@ struct Decision {
     rte_mbuf* packet = nullptr;
     std::uint64_t version = 0;  ///< Not to be taken before the worker has this snapshot.
 };
+static_assert(sizeof(Decision) <= 32);
 
-using UpcallQueue =
-    boost::lockfree::spsc_queue<Upcall, boost::lockfree::capacity<kUpcallQueueSlots>>;
-using DecisionQueue =
-    boost::lockfree::spsc_queue<Decision, boost::lockfree::capacity<kReturnQueueSlots>>;
+using UpcallQueue = SpscQueue<Upcall, kUpcallQueueSlots>;
+using DecisionQueue = SpscQueue<Decision, kReturnQueueSlots>;
 
 }  // namespace culvert::dataplane

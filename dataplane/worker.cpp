@@ -10,6 +10,8 @@
 #include <deque>
 #include <string>
 
+#include <unistd.h>
+
 #include "dataplane/worker_loop.hpp"
 
 namespace culvert::dataplane {
@@ -92,26 +94,43 @@ public:
         poll();
     }
 
-    [[nodiscard]] std::optional<Asked> next_upcall() override {
+    [[nodiscard]] Taken take_upcalls(std::span<Upcall> upcalls) override {
         // Round robin, so that one worker's storm does not keep another's flows waiting.
         for (std::size_t tried = 0; tried < loops_.size(); ++tried) {
             turn_ = (turn_ + 1) % loops_.size();
-            Upcall upcall;
-            if (loops_[turn_]->upcalls.pop(upcall)) {
-                return Asked{static_cast<unsigned>(turn_), upcall};
+            if (const std::size_t count =
+                    loops_[turn_]->upcalls.pop(upcalls.data(), upcalls.size());
+                count != 0) {
+                return {static_cast<unsigned>(turn_), count};
             }
         }
-        return std::nullopt;
+        return {};
     }
 
-    void arm_wake() override { shared_.upcall_signalled.store(false, std::memory_order_seq_cst); }
-
-    void send(unsigned worker, const Decision& decision) override {
-        if (!kept_.empty() || !loops_[worker]->decisions.push(decision)) {
-            kept_.push_back({worker, decision});
-            return;
+    void arm_wake() override {
+        shared_.upcall_signalled.exchange(false, std::memory_order_seq_cst);
+        // What a worker sent before it could see that: it has not signalled.
+        const bool waits = std::any_of(loops_.begin(), loops_.end(), [](const auto& loop) {
+            return !loop->upcalls.empty();
+        });
+        if (waits && !shared_.upcall_signalled.exchange(true, std::memory_order_seq_cst)) {
+            const std::uint64_t one = 1;
+            [[maybe_unused]] const ssize_t written =
+                write(shared_.upcall_wake_fd, &one, sizeof one);
         }
-        loops_[worker]->wake();
+    }
+
+    void send(unsigned worker, std::span<const Decision> decisions) override {
+        std::size_t sent = 0;
+        if (kept_.empty()) {
+            sent = loops_[worker]->decisions.push(decisions.data(), decisions.size());
+        }
+        for (const Decision& decision : decisions.subspan(sent)) {
+            kept_.push_back({worker, decision});
+        }
+        if (sent != 0) {
+            loops_[worker]->wake();
+        }
     }
 
     void poll() override {
@@ -128,7 +147,7 @@ public:
             }
             retired_.pop_front();
         }
-        if (!flow_epoch_waits_) {
+        if (!flow_epoch_waits_ && flows_.has_retired()) {
             const std::uint64_t epoch = flows_.next_epoch();
             retired_.push_back({rte_rcu_qsbr_start(shared_.qsbr), nullptr, epoch});
             flow_epoch_waits_ = true;

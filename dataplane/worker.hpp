@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "dataplane/counters.hpp"
@@ -40,17 +41,31 @@ public:
     /// Hands over a new snapshot; the previous one is freed after its grace period.
     virtual void publish(std::unique_ptr<const Snapshot> snapshot) = 0;
 
-    /// Takes the next upcall of any worker.
+    /// Takes upcalls of one worker, in order, as many as there are and fit; each worker has its
+    /// turn. `count` is 0 when there are none of any.
+    struct Taken {
+        unsigned worker = 0;
+        std::size_t count = 0;
+    };
+    [[nodiscard]] virtual Taken take_upcalls(std::span<Upcall> upcalls) = 0;
     struct Asked {
         unsigned worker = 0;
         Upcall upcall;
     };
-    [[nodiscard]] virtual std::optional<Asked> next_upcall() = 0;
-    /// Called once before draining upcalls: from now on workers signal `wake_fd` again.
+    /// The next one.
+    [[nodiscard]] std::optional<Asked> next_upcall() {
+        Asked asked;
+        const Taken taken = take_upcalls({&asked.upcall, 1});
+        asked.worker = taken.worker;
+        return taken.count == 0 ? std::nullopt : std::optional(asked);
+    }
+    /// Called once upcalls have been taken: from now on workers signal `wake_fd` again. If some
+    /// wait already it is signalled at once.
     virtual void arm_wake() = 0;
 
-    /// Queues an answer. What does not fit is kept and sent by poll().
-    virtual void send(unsigned worker, const Decision& decision) = 0;
+    /// Queues answers, in order. What does not fit is kept and sent by poll().
+    virtual void send(unsigned worker, std::span<const Decision> decisions) = 0;
+    void send(unsigned worker, const Decision& decision) { send(worker, std::span(&decision, 1)); }
 
     /// Frees what passed its grace period and sends what was kept. Cheap; call it at least a few
     /// times a second.

@@ -30,6 +30,7 @@ namespace {
 constexpr unsigned kIdleRoundsBeforeSleep = 32;
 /// With packets of polled devices at hand and none of the kernel's: every so many rounds.
 constexpr unsigned kRoundsBetweenLooks = 16;
+constexpr std::uint64_t kExchangesPerSecond = 50000;
 constexpr std::uint32_t kShortestSleepUs = 10;
 constexpr std::uint32_t kLongestSleepUs =
     100000;  // Without polled ports: a packet or wake() ends it.
@@ -56,7 +57,8 @@ int wait_events(int epoll_fd, epoll_event* events, std::uint32_t timeout_us) noe
 
 WorkerLoop::WorkerLoop(WorkerShared& shared, unsigned index)
     : shared_(shared), counters_(std::make_unique<WorkerCounters>()),
-      context_(std::make_unique<Context>()) {
+      context_(std::make_unique<Context>()),
+      exchange_cycles_(rte_get_tsc_hz() / kExchangesPerSecond) {
     context_->worker = index;
     context_->flows = shared.flows;
     context_->pools = shared.pools;
@@ -92,9 +94,9 @@ WorkerLoop::~WorkerLoop() {
         rte_pktmbuf_free(decision.packet);
     }
     for (std::uint16_t slot = 0; slot < kPendingFlowsMax; ++slot) {
-        for (const HeldPacket& held : context_->pending.held(slot)) {
+        context_->pending.for_each(slot, [](const HeldPacket& held) {
             rte_pktmbuf_free(held.packet);
-        }
+        });
     }
     if (epoll_fd_ >= 0) {
         close(epoll_fd_);
@@ -157,13 +159,21 @@ void WorkerLoop::run() noexcept {
     while (!shared_.stop.load(std::memory_order_relaxed)) {
         rte_rcu_qsbr_quiescent(shared_.qsbr, context_->worker);
         std::size_t work = 0;
+        const std::uint64_t adopted = version_;
         if (adopt()) {
-            work = take_decisions();
+            // What was held for a snapshot leaves before anything that is forwarded by it.
+            const bool exchanges = version_ != adopted || exchanges_now(before);
+            if (exchanges) {
+                work = take_decisions();
+            }
             work += take_spread();
-            work += poll_ports();
+            received_ = poll_ports();
+            work += received_;
             flush(*context_);
             wake_spread();
-            signal_upcalls();
+            if (exchanges || received_ < kBurstMax) {
+                signal_upcalls();
+            }
         }
         const std::uint64_t now = rte_rdtsc();
         (work != 0 ? loop.busy_cycles : loop.idle_cycles).add(now - before);
@@ -182,6 +192,17 @@ void WorkerLoop::run() noexcept {
     rte_rcu_qsbr_thread_offline(shared_.qsbr, context_->worker);
     rte_rcu_qsbr_thread_unregister(shared_.qsbr, context_->worker);
     rte_thread_unregister();
+}
+
+/// Whether this round looks for answers of the slow path. A worker that has its hands full does so,
+/// and signals its upcalls, now and then only: what passes between two CPUs costs less by the
+/// dozen.
+bool WorkerLoop::exchanges_now(std::uint64_t now_cycles) noexcept {
+    if (received_ < kBurstMax || now_cycles - exchanged_at_ >= exchange_cycles_) {
+        exchanged_at_ = now_cycles;
+        return true;
+    }
+    return false;
 }
 
 void WorkerLoop::expire_fragments(std::uint64_t now_cycles) noexcept {
@@ -234,9 +255,10 @@ void WorkerLoop::watch_ports() {
 
 std::size_t WorkerLoop::take_decisions() noexcept {
     std::size_t taken = 0;
-    while (taken < kDecisionsPerRound && decisions.read_available() != 0 &&
-           decisions.front().version <= context_->snapshot->version) {
-        apply_decision(*context_, decisions.front());
+    for (const Decision* next = decisions.front();
+         next != nullptr && taken < kDecisionsPerRound && next->version <= version_;
+         next = decisions.front()) {
+        apply_decision(*context_, *next);
         decisions.pop();
         ++taken;
     }
@@ -322,7 +344,7 @@ void WorkerLoop::idle() noexcept {
     static_cast<void>(sleeping_.exchange(true, std::memory_order_acq_rel));
     const Snapshot* newest = shared_.snapshot.load(std::memory_order_acquire);
     const bool nothing_new =
-        (newest == nullptr ? 0 : newest->version) == version_ && decisions.read_available() == 0 &&
+        (newest == nullptr ? 0 : newest->version) == version_ && decisions.empty() &&
         (shared_.spread.empty() || shared_.spread[context_->worker]->empty()) &&
         !shared_.stop.load(std::memory_order_relaxed);
     if (nothing_new) {

@@ -63,6 +63,7 @@ private:
 
     void run() noexcept;
     bool adopt() noexcept;
+    bool exchanges_now(std::uint64_t now_cycles) noexcept;
     void expire_fragments(std::uint64_t now_cycles) noexcept;
     void watch_ports();
     std::size_t take_decisions() noexcept;
@@ -87,6 +88,9 @@ private:
     unsigned idle_rounds_ = 0;
     unsigned rounds_unwatched_ = 0;  ///< Since watched_ was looked at.
     bool watched_quiet_ = false;     ///< It had nothing then.
+    std::uint64_t exchange_cycles_;
+    std::uint64_t exchanged_at_ = 0;
+    std::size_t received_ = 0;  ///< In the last round.
 };
 
 }  // namespace culvert::dataplane

@@ -7,6 +7,7 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -37,25 +38,34 @@ public:
     void publish(std::unique_ptr<const dataplane::Snapshot> snapshot) override {
         snapshot_ = std::move(snapshot);
     }
-    [[nodiscard]] std::optional<Asked> next_upcall() override {
-        if (asked.empty()) {
-            return std::nullopt;
+    [[nodiscard]] Taken take_upcalls(std::span<dataplane::Upcall> upcalls) override {
+        Taken taken{asked.empty() ? 0 : asked.front().worker};
+        while (taken.count < upcalls.size() && !asked.empty() &&
+               asked.front().worker == taken.worker) {
+            upcalls[taken.count++] = asked.front().upcall;
+            asked.pop_front();
         }
-        const Asked next = asked.front();
-        asked.pop_front();
-        return next;
+        return taken;
     }
-    void arm_wake() override { ++armed; }
-    void send(unsigned worker, const dataplane::Decision& decision) override {
-        sent.push_back({worker, decision});
+    void arm_wake() override {
+        ++armed;
+        waiting_when_armed = asked.size();
     }
-    void poll() override {}
     [[nodiscard]] std::size_t spread_packets() const override { return 0; }
+    using Workers::send;
+    void send(unsigned worker, std::span<const dataplane::Decision> decisions) override {
+        for (const dataplane::Decision& decision : decisions) {
+            sent.push_back({worker, decision});
+        }
+    }
+    void poll() override { ++polled; }
     [[nodiscard]] std::size_t retired_snapshots() const override { return 0; }
 
     std::deque<Asked> asked;
     std::vector<Sent> sent;
     unsigned armed = 0;
+    unsigned polled = 0;
+    std::size_t waiting_when_armed = 0;  ///< Upcalls, when the signal was armed last.
 
 private:
     std::unique_ptr<dataplane::WorkerCounters> counters_;

@@ -133,6 +133,40 @@ TEST_F(FdbTest, EvictionSparesAnAddressWhoseFlowsAreInUse) {
     EXPECT_NE(fdb_.find(key_of(1)), nullptr);
 }
 
+// Made-up addresses are seen once each.
+TEST_F(FdbTest, AFloodOfNewAddressesDisplacesItselfAndNotThoseInUse) {
+    Fdb fdb(64);
+    for (unsigned number = 0; number < 32; ++number) {
+        static_cast<void>(fdb.learn(key_of(number), 7, 10, last_used_));
+        use(number, 10);
+    }
+    for (unsigned number = 100; number < 1100; ++number) {
+        static_cast<void>(fdb.learn(key_of(number), 8, 10, last_used_));
+    }
+    EXPECT_EQ(fdb.size(), 64U);
+    for (unsigned number = 0; number < 32; ++number) {
+        EXPECT_NE(fdb.find(key_of(number)), nullptr) << number;
+    }
+    EXPECT_NE(fdb.find(key_of(1099)), nullptr);
+}
+
+TEST_F(FdbTest, AProvenAddressMakesRoomOnceItIsNotInUse) {
+    Fdb fdb(64);
+    for (unsigned number = 0; number < 64; ++number) {
+        static_cast<void>(fdb.learn(key_of(number), 7, 10, last_used_));
+        static_cast<void>(fdb.learn(key_of(number), 7, 11, last_used_));
+    }
+    // A few new ones find room, in place of old ones and not of each other.
+    for (unsigned number = 100; number < 104; ++number) {
+        static_cast<void>(fdb.learn(key_of(number), 8, 100, last_used_));
+    }
+    for (unsigned number = 100; number < 104; ++number) {
+        EXPECT_NE(fdb.find(key_of(number)), nullptr) << number;
+    }
+    EXPECT_EQ(fdb.find(key_of(0)), nullptr);
+    EXPECT_EQ(fdb.size(), 64U);
+}
+
 TEST_F(FdbTest, EvictsEvenWhenAllAreInUse) {
     for (unsigned number = 1; number <= 4; ++number) {
         static_cast<void>(learn(number, 7, number));

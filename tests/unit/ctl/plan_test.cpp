@@ -420,7 +420,7 @@ TEST(Plan, KeysThatNeedARestartAreRefusedByName) {
         {[](DesiredState& s) { s.workers.idle_sleep_us = 1; },
          "[workers] idle_sleep_us (from 200 to 1)"},
         {[](DesiredState& s) { s.flow_cache.max_flows = 1024; },
-         "[flow_cache] max_flows (from 262144 to 1024)"},
+         "[flow_cache] max_flows (from 1048576 to 1024)"},
     };
     for (const auto& [change, named] : changes) {
         DesiredState to = sample();

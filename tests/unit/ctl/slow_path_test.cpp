@@ -35,7 +35,6 @@ using dataplane::Upcall;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::Pair;
-using ::testing::UnorderedElementsAre;
 using tunnels::MacAddress;
 
 constexpr MacAddress kBroadcast{{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
@@ -166,10 +165,15 @@ TEST_F(SlowPathTest, FloodsTheUnknownAndForwardsToTheLearned) {
     EXPECT_EQ(slow_path_->locate(9, {0, mac(2)}), std::nullopt);
 }
 
-TEST_F(SlowPathTest, ArmsTheSignalBeforeEachDrain) {
+TEST_F(SlowPathTest, ArmsTheSignalOnceUpcallsHaveBeenAnswered) {
     slow_path_->drain();
+    EXPECT_EQ(workers_->armed, 1U);
+    Upcall upcall;
+    upcall.key = flow(0, mac(1), mac(2));
+    workers_->asked.assign(100, {0, upcall});
     slow_path_->drain();
     EXPECT_EQ(workers_->armed, 2U);
+    EXPECT_EQ(workers_->waiting_when_armed, 0U);
 }
 
 TEST_F(SlowPathTest, BridgesAndVlansLearnApart) {
@@ -341,24 +345,72 @@ TEST_F(SlowPathTest, FlowsThatTheCacheEvictsTakeNoOtherOutOfTheIndex) {
     EXPECT_EQ(small.size(), 0U);
 }
 
-TEST(FlowIndex, ForgetsAnErasedFlowUnderBothItsAddresses) {
-    FlowIndex index;
-    const FlowKey one = flow(0, mac(1), mac(2));
-    const FlowKey back = flow(1, mac(2), mac(1));
-    index.insert(one);
-    index.insert(back);
-    index.insert(flow(0, mac(1), kBroadcast));
-    EXPECT_THAT(index.about({0, mac(2)}), UnorderedElementsAre(one, back));
-    EXPECT_THAT(index.about({0, kBroadcast}), IsEmpty());
-    EXPECT_THAT(index.about({10, mac(2)}), IsEmpty());
-    ASSERT_NE(index.from({0, mac(1)}), nullptr);
-    EXPECT_EQ(index.from({0, mac(1)})->size(), 2U);
-    index.erase(one);
-    EXPECT_THAT(index.about({0, mac(2)}), UnorderedElementsAre(back));
-    index.erase(back);
-    EXPECT_EQ(index.from({0, mac(2)}), nullptr);
-    index.clear();
-    EXPECT_EQ(index.from({0, mac(1)}), nullptr);
+// Each packet of a scan is a flow of its own, which no second packet ever uses.
+TEST_F(SlowPathTest, AScanDisplacesItselfAndNotAFlowInUse) {
+    FlowCache small(dataplane::kFlowsMin);
+    SlowPath slow_path(*workers_, small);
+    slow_path.set_snapshot(&snapshot_);
+    slow_path.insert_bridge(0, 64, 300);
+    const auto asks = [&](const FlowKey& key) {
+        Upcall upcall;
+        upcall.key = key;
+        workers_->asked.push_back({0, upcall});
+        slow_path.drain();
+        small.reclaim(small.next_epoch());
+    };
+    std::vector<FlowKey> used;
+    for (unsigned number = 0; number < 32; ++number) {
+        used.push_back(flow(0, mac(number), mac(0x1000)));
+        asks(used.back());
+    }
+    for (unsigned number = 0; number < 3 * dataplane::kFlowsMin; ++number) {
+        for (const FlowKey& key : used) {
+            const auto* made = small.find(key, dataplane::hash(key));
+            ASSERT_NE(made, nullptr);
+            FlowCache::touch(*made, dataplane::coarse_clock_s());
+        }
+        // By turns a destination that nobody is, and a source that nobody is.
+        asks(
+            number % 2 == 0 ? flow(2, mac(0x4000), mac(0x8000 + number))
+                            : flow(2, mac(0x8000 + number), mac(0x1000))
+        );
+    }
+    EXPECT_GT(small.evictions(), 0U);
+    for (const FlowKey& key : used) {
+        EXPECT_NE(small.find(key, dataplane::hash(key)), nullptr);
+        EXPECT_EQ(slow_path.locate(0, {0, key.source}), 0);
+    }
+}
+
+TEST_F(SlowPathTest, AnswersManyInTheOrderInWhichTheyWereAsked) {
+    rte_mbuf* packet = nullptr;
+    for (unsigned number = 0; number < 200; ++number) {
+        Upcall upcall;
+        upcall.slot = static_cast<std::uint16_t>(number);
+        upcall.key = flow(0, mac(1), mac(100 + number));
+        if (number == 100) {  // Among them one that is answered another way.
+            snapshot_.tunnels[0].resolved = true;
+            upcall.kind = Upcall::Kind::resolve;
+            upcall.port = kTunnel;
+            packet = upcall.packet = rte_pktmbuf_alloc(packet_pool());
+        }
+        workers_->asked.push_back({number / 150, upcall});
+    }
+    const unsigned polled = workers_->polled;
+    slow_path_->drain();
+    ASSERT_EQ(workers_->sent.size(), 200U);
+    for (unsigned number = 0; number < 200; ++number) {
+        const auto& answer = workers_->sent[number];
+        EXPECT_EQ(answer.worker, number / 150);
+        if (number == 100) {
+            EXPECT_EQ(answer.decision.kind, Decision::Kind::encap);
+            EXPECT_EQ(answer.decision.packet, packet);
+        } else {
+            EXPECT_EQ(answer.decision.slot, number);
+        }
+    }
+    // Entries in their grace period come back while upcalls are answered, not with the next tick.
+    EXPECT_GT(workers_->polled, polled);
 }
 
 TEST_F(SlowPathTest, IdleFlowsGoAndTellWhenTheirAddressWasLastSeen) {

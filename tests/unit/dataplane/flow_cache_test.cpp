@@ -72,6 +72,9 @@ TEST(FlowCache, FindsWhatWasInserted) {
     EXPECT_EQ(entry->action, to_port(7));
     EXPECT_EQ(entry->generation, 3U);
     EXPECT_EQ(entry->created_s, 100U);
+    EXPECT_FALSE(entry->was_hit());
+    FlowCache::touch(*entry, 100);
+    EXPECT_TRUE(entry->was_hit()) << "in the second in which it was made";
     EXPECT_EQ(entry->last_used_s.load(), 100U);
     EXPECT_EQ(find(cache, numbered_key(2)), nullptr);
 }
@@ -136,12 +139,64 @@ TEST(FlowCache, EvictsTheLeastRecentlyUsedOfSixteen) {
         const FlowCache::InsertResult result = cache.insert(keys[16 + i], to_port(2), 0, 200);
         ASSERT_TRUE(result.ok);
         ASSERT_TRUE(result.evicted);
-        EXPECT_EQ(result.evicted_key, keys[victims[i]]);
+        EXPECT_EQ(result.removed_key, keys[victims[i]]);
         EXPECT_EQ(find(cache, keys[victims[i]]), nullptr);
         EXPECT_NE(find(cache, keys[16 + i]), nullptr);
     }
     EXPECT_EQ(cache.size(), 16U);
     EXPECT_EQ(cache.evictions(), 4U);
+}
+
+TEST(FlowCache, AFullTableEvictsWhatNoPacketHitBeforeWhatIsInUse) {
+    FlowCache cache(kFlowsMin);
+    constexpr std::uint64_t kUsed = kFlowsMin / 2;
+    constexpr std::uint32_t kNow = 100;
+    for (std::uint64_t number = 0; number < kUsed; ++number) {
+        ASSERT_TRUE(cache.insert(numbered_key(number), {}, 0, kNow).ok);
+        FlowCache::touch(*find(cache, numbered_key(number)), kNow);
+    }
+    for (std::uint64_t number = kUsed; number < 20 * kFlowsMin; ++number) {
+        ASSERT_TRUE(cache.insert(numbered_key(number), {}, 0, kNow + 1).ok);
+        cache.reclaim(cache.next_epoch());
+    }
+    EXPECT_EQ(cache.size(), cache.capacity());
+    std::size_t kept = 0;
+    for (std::uint64_t number = 0; number < kUsed; ++number) {
+        kept += find(cache, numbered_key(number)) == nullptr ? 0 : 1;
+    }
+    EXPECT_EQ(kept, kUsed);
+}
+
+TEST(FlowCache, AFullTableEvictsWhatIsNotInUseAnyMore) {
+    FlowCache cache(kFlowsMin);
+    constexpr std::uint32_t kNow = 100;
+    for (std::uint64_t number = 0; number < kFlowsMin; ++number) {
+        ASSERT_TRUE(cache.insert(numbered_key(number), {}, 0, 50).ok);
+        // One in four went on.
+        FlowCache::touch(*find(cache, numbered_key(number)), number % 4 == 0 ? kNow : 60);
+    }
+    for (std::uint64_t number = 0; number < kFlowsMin / 2; ++number) {
+        const FlowKey key = numbered_key(kFlowsMin + number);
+        const FlowCache::InsertResult result = cache.insert(key, {}, 0, kNow);
+        ASSERT_TRUE(result.ok);
+        ASSERT_TRUE(result.evicted);
+        FlowCache::touch(*find(cache, key), kNow);
+        EXPECT_EQ(cache.entry(result.entry).key, key);
+        EXPECT_EQ(cache.entry(result.removed).key, result.removed_key);
+        EXPECT_EQ(cache.entry(result.removed).last_used_s.load(), 60U);
+        cache.reclaim(cache.next_epoch());
+    }
+}
+
+TEST(FlowCache, ATableInUseThroughoutStillMakesRoom) {
+    FlowCache cache(kFlowsMin);
+    for (std::uint64_t number = 0; number < 2 * kFlowsMin; ++number) {
+        ASSERT_TRUE(cache.insert(numbered_key(number), {}, 0, 100).ok);
+        FlowCache::touch(*find(cache, numbered_key(number)), 100);
+        cache.reclaim(cache.next_epoch());
+    }
+    EXPECT_EQ(cache.size(), cache.capacity());
+    EXPECT_EQ(cache.evictions(), kFlowsMin);
 }
 
 TEST(FlowCache, NeverHoldsMoreThanItsCapacity) {
@@ -153,7 +208,7 @@ TEST(FlowCache, NeverHoldsMoreThanItsCapacity) {
         ASSERT_TRUE(result.ok);
         evictions += result.evicted ? 1 : 0;
         if (result.evicted) {
-            EXPECT_EQ(find(cache, result.evicted_key), nullptr);
+            EXPECT_EQ(find(cache, result.removed_key), nullptr);
         }
         ASSERT_NE(find(cache, numbered_key(number)), nullptr);
         ASSERT_LE(cache.size(), cache.capacity());
@@ -269,10 +324,10 @@ TEST(FlowCache, SweepErasesTheStaleWithinItsBudgetAndGoesOnWhereItStopped) {
         const std::uint32_t now_s = number % 2 == 0 ? 10 : 20;
         ASSERT_TRUE(cache.insert(numbered_key(number), {}, 0, now_s).ok);
     }
-    const auto expired = [](const FlowEntry& entry) { return entry.last_used_s.load() < 20; };
+    const auto expired = [](const FlowEntry& entry) { return entry.created_s < 20; };
     std::size_t told = 0;
     const auto on_erase = [&](const FlowEntry& entry) {
-        EXPECT_EQ(entry.last_used_s.load(), 10U);
+        EXPECT_EQ(entry.created_s, 10U);
         // Still findable while it is told of.
         EXPECT_EQ(find(cache, entry.key), &entry);
         ++told;
@@ -312,6 +367,26 @@ TEST(FlowCache, SweepGoesOnBehindWhereItsBudgetRanOut) {
         ASSERT_TRUE(cache.insert(key, {}, 0, 0).ok);
     }
     EXPECT_GT(erased.size(), 100U);
+}
+
+TEST(FlowCache, ASharedSweepLooksAtAllOfALargeTableInSoManyTurns) {
+    FlowCache cache(std::size_t{16} * FlowCache::kSweepBucketsMin);
+    constexpr std::uint64_t kCount = 10000;
+    constexpr std::uint32_t kShare = 2;
+    for (std::uint64_t number = 0; number < kCount; ++number) {
+        ASSERT_TRUE(cache.insert(numbered_key(number), {}, 0, 0).ok);
+    }
+    std::size_t looked = 0;
+    const auto sweep = [&] {
+        return cache.sweep(
+            kCount, [&](const FlowEntry&) { return ++looked != 0; }, [](const FlowEntry&) {}, kShare
+        );
+    };
+    const std::size_t first = sweep();
+    EXPECT_GT(first, kCount / 4);
+    EXPECT_LT(first, kCount * 3 / 4);
+    EXPECT_EQ(first + sweep(), kCount);
+    EXPECT_EQ(looked, kCount);
 }
 
 TEST(FlowCache, FindsAllKeysAtHalfLoadAndAtCapacity) {
@@ -404,9 +479,9 @@ TEST(FlowCache, BehavesLikeAMapOverAMillionRandomOperations) {
             refusals += result.ok ? 0 : 1;
             if (result.evicted) {
                 ASSERT_TRUE(result.ok);
-                ASSERT_NE(result.evicted_key, key);
-                ASSERT_EQ(model.erase(result.evicted_key), 1U);
-                ASSERT_EQ(find(cache, result.evicted_key), nullptr);
+                ASSERT_NE(result.removed_key, key);
+                ASSERT_EQ(model.erase(result.removed_key), 1U);
+                ASSERT_EQ(find(cache, result.removed_key), nullptr);
             }
             if (result.ok) {
                 model[key] = action;

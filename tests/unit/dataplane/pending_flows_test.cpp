@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <random>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -51,13 +52,44 @@ TEST(PendingFlows, HoldsInOrderUpToItsBound) {
     std::array<rte_mbuf, 2> packets{};
     ASSERT_TRUE(flows->hold(*slot, {&packets[0], false}));
     ASSERT_TRUE(flows->hold(*slot, {&packets[1], true}));
-    ASSERT_EQ(flows->held(*slot).size(), 2U);
-    EXPECT_EQ(flows->held(*slot)[0].packet, &packets[0]);
-    EXPECT_TRUE(flows->held(*slot)[1].tagged);
+    std::vector<HeldPacket> held;
+    flows->for_each(*slot, [&](const HeldPacket& packet) { held.push_back(packet); });
+    ASSERT_EQ(held.size(), 2U);
+    EXPECT_EQ(held[0].packet, &packets[0]);
+    EXPECT_FALSE(held[0].tagged);
+    EXPECT_EQ(held[1].packet, &packets[1]);
+    EXPECT_TRUE(held[1].tagged);
     for (std::size_t i = 2; i < kHeldPerFlowMax; ++i) {
         ASSERT_TRUE(flows->hold(*slot, {&packets[0], false}));
     }
     EXPECT_FALSE(flows->hold(*slot, {&packets[0], false}));
+}
+
+TEST(PendingFlows, HoldsSoManyPacketsOfAllFlowsAndTheSameAgainOnceTheyWent) {
+    auto flows = std::make_unique<PendingFlows>();
+    rte_mbuf packet{};
+    for (int turn = 0; turn < 2; ++turn) {
+        std::vector<std::uint16_t> slots;
+        std::size_t held = 0;
+        for (unsigned n = 0; held < kHeldPerWorkerMax; ++n) {
+            const auto slot = flows->insert(key_of(n), n);
+            ASSERT_TRUE(slot);
+            slots.push_back(*slot);
+            // Uneven shares.
+            for (unsigned i = 0; i < 5 + n % 7 && held < kHeldPerWorkerMax; ++i) {
+                ASSERT_TRUE(flows->hold(*slot, {&packet, false}));
+                ++held;
+            }
+        }
+        EXPECT_FALSE(flows->hold(slots.front(), {&packet, false}));
+        std::size_t visited = 0;
+        for (const std::uint16_t slot : slots) {
+            flows->for_each(slot, [&](const HeldPacket&) { ++visited; });
+            flows->erase(slot);
+        }
+        EXPECT_EQ(visited, kHeldPerWorkerMax);
+        EXPECT_TRUE(flows->empty());
+    }
 }
 
 }  // namespace

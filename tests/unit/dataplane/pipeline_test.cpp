@@ -47,7 +47,7 @@ TEST_F(PacketPath, AsksOncePerFlowAndKeepsItsPacketsInOrder) {
     }
     receive(kVif1, frames);
     EXPECT_TRUE(devices[kVif2]->take_sent().empty());
-    EXPECT_EQ(upcalls->read_available(), 1U);
+    EXPECT_EQ(upcalls->size(), 1U);
     EXPECT_EQ(answer_misses(forward(kVif2)), 1U);
     EXPECT_EQ(devices[kVif2]->take_sent(), frames);
     EXPECT_TRUE(context->pending.empty());
@@ -166,7 +166,7 @@ TEST_F(PacketPath, UnknownPeerAndUnknownKeyAreToldApartAndAskNobody) {
     receive(kUplink, {encapsulate(inner, "vxlan", 100, *IpAddress::parse("172.20.0.3"), 4789)});
     EXPECT_EQ(dropped(DropReason::tunnel_unknown_key, kUplink), 1U);
     EXPECT_EQ(dropped(DropReason::tunnel_unknown_peer, kUplink), 1U);
-    EXPECT_EQ(upcalls->read_available(), 0U);
+    EXPECT_EQ(upcalls->size(), 0U);
 }
 
 TEST_F(PacketPath, TunnelPacketsForSomebodyElseAreBridged) {
@@ -315,7 +315,8 @@ TEST_F(PacketPath, FullUpcallQueueIsCountedAndHoldsNothing) {
     receive(kVif1, {make_frame(mac(2), mac(1))});
     EXPECT_EQ(dropped(DropReason::upcall_queue_full, kVif1), 1U);
     EXPECT_TRUE(context->pending.empty());
-    upcalls->reset();
+    for (dataplane::Upcall filler; upcalls->pop(filler);) {
+    }
 }
 
 TEST_F(PacketPath, BadOuterChecksumIsDroppedOnTheUplink) {
