@@ -35,25 +35,21 @@ protected:
         now.rx_bytes -= before.rx_bytes;
         now.to_vif = devices[kVif1]->take_sent();
         now.to_host = devices[kLocal]->take_sent();
-        static_cast<void>(take_upcalls());
         forget_pending();
         return now;
     }
 
     void forget_peers() { ++snapshot.version; }
 
-    /// An inner frame changed so that its flow is unknown waits for a decision; each outcome is
-    /// that of one packet alone.
+    /// A packet of an unknown flow waits for a decision; each outcome is that of one packet alone.
     void forget_pending() {
-        for (std::uint16_t slot = 0; slot < dataplane::kPendingFlowsMax; ++slot) {
-            const auto held = context->pending.held(slot);
-            if (held.empty()) {
-                continue;
+        for (const Upcall& upcall : take_upcalls()) {
+            if (upcall.kind == Upcall::Kind::miss) {
+                context->pending.for_each(upcall.slot, [](const dataplane::HeldPacket& held) {
+                    rte_pktmbuf_free(held.packet);
+                });
+                context->pending.erase(upcall.slot);
             }
-            for (const auto& packet : held) {
-                rte_pktmbuf_free(packet.packet);
-            }
-            context->pending.erase(slot);
         }
     }
 
