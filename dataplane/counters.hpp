@@ -8,6 +8,7 @@
 
 #include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 
@@ -52,7 +53,7 @@ struct LoopCounters {
 /// One line or more to each worker, so that none writes to a line that another writes.
 struct alignas(64) WorkerCounters {
     LoopCounters loop;
-    std::array<PortCounters, kPortsMax> ports;
+    alignas(64) std::array<PortCounters, kPortsMax> ports;
     std::array<std::array<Counter, kPortsMax>, tunnels::kDropReasonCount> drops;
     /// Unusual ECN combinations by tunnel port (RFC 6040 figure 4); entry `none` is not used.
     std::array<std::array<Counter, kPortsMax>, tunnels::kEcnAnomalyCount> ecn;
@@ -61,5 +62,9 @@ struct alignas(64) WorkerCounters {
         drops[static_cast<std::size_t>(reason)][port < kPortsMax ? port : 0].add(packets);
     }
 };
+
+static_assert(sizeof(WorkerCounters) % 64 == 0);
+// A packet writes to one line of its port, not to two.
+static_assert(64 % sizeof(PortCounters) == 0 && offsetof(WorkerCounters, ports) % 64 == 0);
 
 }  // namespace culvert::dataplane

@@ -154,7 +154,8 @@ private:
     unsigned tx_queues_;
     bool sends_chains_;
     std::vector<QueueLock> tx_locks_;  ///< Empty when each worker has its own queue.
-    std::atomic<std::uint64_t> rx_malformed_ = 0;
+    /// Written by any worker, so not beside what all of them read.
+    alignas(RTE_CACHE_LINE_SIZE) std::atomic<std::uint64_t> rx_malformed_ = 0;
     std::atomic<std::uint64_t> tx_errors_ = 0;
 };
 
