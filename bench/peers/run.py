@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import pathlib
+import signal
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -84,6 +85,9 @@ def main():
         check=not options.no_check,
         lock=options.lock,
     )
+    # So that what was made is removed: the plugin's folder, hugepages.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda received, _: sys.exit(128 + received))
     report = harness.measure(setting, chosen_rows(options))
     folder = build.parent / "bench" if build.parent.name == "build" else build
     folder.mkdir(exist_ok=True)
