@@ -9,19 +9,14 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <optional>
-#include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
+#include "dataplane/address_table.hpp"
 #include "dataplane/limits.hpp"
 #include "tunnels/address.hpp"
 
 namespace culvert::dataplane {
-
-using tunnels::IpAddress;
-using tunnels::MacAddress;
 
 struct Rloc {
     std::uint16_t port = kPortNone;  ///< Of the tunnel.
@@ -31,7 +26,8 @@ struct Rloc {
 
 inline constexpr std::uint8_t kRlocPriorityNever = 255;
 
-/// Longest-prefix match from EIDs to RLOC sets: one hash table for each prefix length in use.
+/// Longest-prefix match from EIDs to RLOC sets: one table for each prefix length in use, open
+/// addressing, at most half full.
 class EidMap {
 public:
     struct Entry {
@@ -93,44 +89,25 @@ public:
 
 private:
     struct Length {
+        IpAddress::Words mask{};  ///< Kept bits, as they lie in memory.
+        std::uint32_t first_slot = 0;
+        std::uint32_t slots = 1;  ///< A power of two.
         std::uint8_t bits = 0;
         bool is_v4 = false;
-        std::unordered_map<IpAddress, std::size_t> entries;
     };
+    struct Slot {
+        IpAddress::Words prefix{};
+        std::uint32_t entry = 0;  ///< Its index plus one; 0: free.
+    };
+    [[nodiscard]] Slot& slot_of(const Length& length, IpAddress::Words prefix) noexcept;
+
     std::vector<Entry> entries_;
     std::vector<Length> lengths_;  ///< Longest first.
+    std::vector<Slot> slots_;
 };
 
 /// The address with the bits behind `prefix_bits` (of 32 or 128) zero.
 [[nodiscard]] IpAddress prefix_of(IpAddress address, unsigned prefix_bits) noexcept;
-
-/// MAC addresses of hosts: exact match, open addressing, at most half full.
-class HostTable {
-public:
-    void insert(const IpAddress& host, const MacAddress& mac);
-    /// Valid until the next insert(); nullptr when the host is not known.
-    [[nodiscard]] const MacAddress* find(const IpAddress& host) const noexcept {
-        if (used_ == 0) {
-            return nullptr;
-        }
-        for (std::size_t at = std::hash<IpAddress>{}(host);; ++at) {
-            const Slot& slot = slots_[at & (slots_.size() - 1)];
-            if (!slot.used || slot.host == host) {
-                return slot.used ? &slot.mac : nullptr;
-            }
-        }
-    }
-    [[nodiscard]] std::size_t size() const noexcept { return used_; }
-
-private:
-    struct Slot {
-        IpAddress host;
-        MacAddress mac;
-        bool used = false;
-    };
-    std::vector<Slot> slots_;  ///< A power of two of them.
-    std::size_t used_ = 0;
-};
 
 struct L3View {
     EidMap eids;
@@ -147,9 +124,9 @@ struct L3View {
         return here && *here >= entry->prefix_bits ? nullptr : entry;
     }
 
-    HostTable hosts;                        ///< The kernel's neighbours.
-    std::unordered_set<IpAddress> gateway;  ///< Addresses of the local port.
-    std::optional<IpAddress> gateway_v4;    ///< The source of our ICMP errors.
+    HostTable hosts;                      ///< The kernel's neighbours.
+    AddressSet gateway;                   ///< Addresses of the local port.
+    std::optional<IpAddress> gateway_v4;  ///< The source of our ICMP errors.
     std::optional<IpAddress> gateway_v6;
 };
 

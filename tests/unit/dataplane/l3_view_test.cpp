@@ -5,10 +5,13 @@
 #include "dataplane/l3_view.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <random>
+#include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -81,6 +84,41 @@ TEST(EidMap, ADefaultIsOfOneFamily) {
     const EidMap v6({prefix("::", 0)});
     EXPECT_EQ(found(v6, "2001:db8::1"), 0);
     EXPECT_EQ(found(v6, "192.0.2.1"), -1);
+}
+
+TEST(EidMap, ManyPrefixesOfOneLength) {
+    std::vector<EidMap::Entry> entries;
+    for (int i = 0; i < 200; ++i) {
+        entries.push_back(prefix(("10.7." + std::to_string(i) + ".0").c_str(), 24));
+    }
+    const EidMap map(entries);
+    for (int i = 0; i < 256; ++i) {
+        const EidMap::Entry* entry = map.find(ip(("10.7." + std::to_string(i) + ".9").c_str()));
+        ASSERT_EQ(entry != nullptr, i < 200) << i;
+        if (entry != nullptr) {
+            EXPECT_EQ(entry->prefix, entries[static_cast<std::size_t>(i)].prefix);
+        }
+    }
+}
+
+TEST(SlotHash, NeighboursGetSlotsOfTheirOwn) {
+    // A subnet is what most tables hold: its hosts must not all want one slot.
+    std::set<std::uint32_t> slots;
+    for (int i = 0; i < 256; ++i) {
+        slots.insert(slot_hash(ip(("10.7.1." + std::to_string(i)).c_str()).words()) & 511U);
+    }
+    EXPECT_GT(slots.size(), 150U);
+}
+
+TEST(AddressSet, HoldsEachAddressOnce) {
+    AddressSet set;
+    EXPECT_FALSE(set.contains(ip("10.0.0.1")));
+    for (const char* address : {"10.0.0.1", "fd00::1", "10.0.0.1"}) {
+        set.insert(ip(address));
+    }
+    EXPECT_TRUE(set.contains(ip("10.0.0.1")) && set.contains(ip("fd00::1")));
+    EXPECT_FALSE(set.contains(ip("10.0.0.2")));
+    EXPECT_EQ(std::distance(set.begin(), set.end()), 2);
 }
 
 /// How many of `kFlows` flows take each port.
