@@ -206,23 +206,6 @@ TEST_F(BuildSnapshot, OnlyABridgeWithALocalDeviceTerminatesTunnels) {
     EXPECT_FALSE(build()->bridges[kUnder].terminates_tunnels);
 }
 
-TEST_F(BuildSnapshot, EachQueueHasOneWorkerWhateverOtherPortsExist) {
-    const auto queues = [](const Snapshot& snapshot, unsigned worker) {
-        std::vector<std::uint16_t> ports;
-        for (const auto& queue : snapshot.rx.at(worker)) {
-            ports.push_back(queue.port);
-        }
-        return ports;
-    };
-    const auto snapshot = build(2);
-    ASSERT_EQ(snapshot->rx.size(), 2U);
-    EXPECT_THAT(queues(*snapshot, 0), ElementsAre(kUplink, kLocal));
-    EXPECT_THAT(queues(*snapshot, 1), ElementsAre(kSecond, kVif));
-    model_.ports.erase(kSecond);
-    EXPECT_THAT(queues(*build(2), 1), ElementsAre(kVif));
-    EXPECT_EQ(build(1)->rx.at(0).size(), 3U);
-}
-
 TEST_F(BuildSnapshot, LocalAddressesOfAllInterfacesCount) {
     addresses_[1] = {*IpAddress::parse("127.0.0.1")};
     addresses_[33] = {local_ip_, *IpAddress::parse("2001:db8::1")};
