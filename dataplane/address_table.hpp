@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <vector>
 
 #include <nmmintrin.h>
@@ -57,6 +58,12 @@ private:
 /// A few addresses, asked for one by one.
 class AddressSet {
 public:
+    AddressSet() = default;
+    AddressSet(std::initializer_list<IpAddress> addresses) {
+        for (const IpAddress& address : addresses) {
+            insert(address);
+        }
+    }
     void insert(const IpAddress& address) {
         if (!contains(address)) {
             addresses_.push_back(address);
@@ -66,6 +73,7 @@ public:
     [[nodiscard]] bool contains(const IpAddress& address) const noexcept {
         return table_.find(address) != nullptr;
     }
+    [[nodiscard]] std::size_t size() const noexcept { return addresses_.size(); }
     [[nodiscard]] auto begin() const noexcept { return addresses_.begin(); }
     [[nodiscard]] auto end() const noexcept { return addresses_.end(); }
 
