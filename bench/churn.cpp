@@ -391,6 +391,9 @@ int run(const Options& options, const std::vector<std::string>& parts) {
     constexpr std::uint64_t kAll = TrafficPort::kUnpaced;
     const std::uint64_t established = options.established_rate;
     if (wants("churn")) {
+        // What as many packets of one flow cost, which need no set-up: the rest is what set-ups do.
+        const Sequence one{Sequence::Kind::pairs, kStrangeGroup, 1, 1};
+        churn(options, "no churn, one flow", one, established, options.rate);
         churn(options, "churn, pairs", known, established, options.rate);
         churn(options, "churn, destinations", unknown, established, options.rate);
         churn(options, "churn, sources", foreign, established, options.rate);
