@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <type_traits>
 
 #include <xmmintrin.h>
 
@@ -33,7 +34,6 @@ public:
     }
 
     void insert(std::uint32_t entry, const dataplane::FlowKey& flow) {
-        links_[entry] = {};
         push<kFrom>(rows_.insert(source_of(flow)), entry);
         if (!flow.destination.is_group()) {
             push<kTo>(rows_.insert(destination_of(flow)), entry);
@@ -77,13 +77,15 @@ private:
     static constexpr unsigned kFrom = 0;
     static constexpr unsigned kTo = 1;
 
+    // Without initial values, so that the array is not touched when it is made.
     struct Link {
-        std::uint32_t next = kNone;
-        std::uint32_t previous = kNone;
+        std::uint32_t next;
+        std::uint32_t previous;
     };
     struct Links {
         Link of[2];
     };
+    static_assert(std::is_trivially_default_constructible_v<Links>);
     struct Row {
         std::uint32_t head[2] = {kNone, kNone};
     };
@@ -98,7 +100,7 @@ private:
     template <unsigned kSide>
     void push(Row& row, std::uint32_t entry) noexcept {
         const std::uint32_t second = row.head[kSide];
-        links_[entry].of[kSide].next = second;
+        links_[entry].of[kSide] = {.next = second, .previous = kNone};
         if (second != kNone) {
             links_[second].of[kSide].previous = entry;
         }

@@ -218,5 +218,37 @@ TEST(FlowCacheStress, ReadersSeeWholeEntriesOfTheirKeyWhileTheWriterChurns) {
     EXPECT_GT(shared->hits.load(), 0U);
 }
 
+// Four times as many keys as the table holds: nearly every insert takes the entry of another.
+TEST(FlowCacheStress, ReadersSeeWholeEntriesOfTheirKeyWhileAFullTableEvicts) {
+    const auto shared = std::make_unique<Shared>();
+    Writer writer(*shared);
+    for (std::uint64_t number = 0; number < kFlowsMin; ++number) {
+        writer.insert(number);
+    }
+    std::array<std::thread, kReaders> readers;
+    for (std::uint32_t reader = 0; reader < kReaders; ++reader) {
+        readers[reader] = std::thread(read, std::ref(*shared), reader);
+    }
+    const auto enough_reads = [&] {
+        return shared->bursts[0].load() >= kBurstsAtLeast &&
+               shared->bursts[1].load() >= kBurstsAtLeast;
+    };
+    std::mt19937_64 random(17);
+    for (std::uint32_t round = 0; round < kRounds || !enough_reads(); ++round) {
+        for (std::uint32_t change = 0; change < kChangesPerRound; ++change) {
+            writer.insert(kStableKeys + random() % kChurnKeys);
+        }
+        writer.wait_and_reclaim();
+    }
+    shared->stop.store(true);
+    for (std::thread& reader : readers) {
+        reader.join();
+    }
+    EXPECT_EQ(shared->wrong_entries.load(), 0U);
+    EXPECT_GT(shared->cache.evictions(), 0U);
+    EXPECT_LE(shared->cache.size(), shared->cache.capacity());
+    EXPECT_GT(shared->hits.load(), 0U);
+}
+
 }  // namespace
 }  // namespace culvert::dataplane
