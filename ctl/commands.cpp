@@ -310,6 +310,27 @@ Result<std::string> show_queues(const CommandContext& context, Arguments argumen
     return table.render(*format);
 }
 
+Result<std::string> show_stages(const CommandContext& context, Arguments arguments) {
+    const auto format = take_format(arguments);
+    if (!format) {
+        return tl::unexpected(format.error());
+    }
+    Table table({{"worker", Align::right}, {"stage"}, {"cycles_per_packet", Align::right}});
+    for (unsigned worker = 0; worker < context.workers.count(); ++worker) {
+        const dataplane::LoopCounters& loop = context.workers.counters(worker).loop;
+        const std::uint64_t packets = loop.timed_packets.read();
+        for (std::size_t stage = 0; stage < dataplane::kStageCount; ++stage) {
+            const std::uint64_t cycles = loop.stage_cycles.at(stage).read();
+            table.add_row(
+                {worker,
+                 std::string(dataplane::kStageNames.at(stage)),
+                 packets == 0 ? Cell(std::nullopt) : Cell(cycles / packets)}
+            );
+        }
+    }
+    return table.render(*format);
+}
+
 Result<std::string> show_counters(const CommandContext& context, Arguments arguments) {
     const auto format = take_format(arguments);
     if (!format) {
@@ -380,6 +401,7 @@ std::map<std::string, Command> make_commands(const CommandContext& context) {
     commands["drops"] = {"", 0, 0, with(show_drops), {"--all", kFormatOption}};
     commands["workers"] = {"", 0, 0, with(show_workers), {kFormatOption}};
     commands["workers/queues"] = {"", 0, 0, with(show_queues), {kFormatOption}};
+    commands["workers/stages"] = {"", 0, 0, with(show_stages), {kFormatOption}};
     commands["counters"] = {"[PORT]", 0, 1, with(show_counters), {kFormatOption}};
     commands["reload"] = {"", 0, 0, [context](const Arguments&) { return context.reload(); }};
     commands["log/set"] = {"LEVEL", 1, 1, set_log_level};

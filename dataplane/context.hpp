@@ -19,6 +19,7 @@
 #include "dataplane/reassembler.hpp"
 #include "dataplane/snapshot.hpp"
 #include "dataplane/spread.hpp"
+#include "dataplane/stage_clock.hpp"
 #include "dataplane/upcall.hpp"
 
 namespace culvert::dataplane {
@@ -36,6 +37,7 @@ struct Context {
     PacketPools pools;
     std::uint32_t now_s = 0;  ///< Coarse clock for ageing stamps.
     WorkerCounters* counters = nullptr;
+    StageClock clock;
     UpcallQueue* upcalls = nullptr;
     std::uint16_t next_ip_id = 0;  ///< Of outer IPv4 packets that may be fragmented (RFC 6864).
     std::uint32_t next_fragment_id = 0;  ///< Of IPv6 fragments (RFC 8200 section 4.5).

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string_view>
 
 #include "dataplane/limits.hpp"
 #include "tunnels/drop_reason.hpp"
@@ -38,6 +39,19 @@ struct PortCounters {
     Counter tx_bytes;
 };
 
+/// The stages of the packet path, in order.
+enum class Stage : std::uint8_t {
+    receive,   ///< The device's.
+    admit,     ///< From a frame to a flow key, out of a tunnel where it is in one.
+    look_up,   ///< The flow cache.
+    output,    ///< What the flow says, into a tunnel where it leads into one.
+    transmit,  ///< The device's.
+    count_
+};
+inline constexpr std::size_t kStageCount = static_cast<std::size_t>(Stage::count_);
+inline constexpr std::array<std::string_view, kStageCount> kStageNames{
+    "receive", "admit", "look_up", "output", "transmit"};
+
 /// What a worker did with its time and its lookups.
 struct LoopCounters {
     Counter packets;      ///< Taken from ports.
@@ -48,6 +62,8 @@ struct LoopCounters {
     Counter flow_hits;
     Counter flow_misses;
     Counter upcalls;
+    std::array<Counter, kStageCount> stage_cycles;  ///< Of the rounds that StageClock timed.
+    Counter timed_packets;                          ///< Taken from ports in those rounds.
 };
 
 /// One line or more to each worker, so that none writes to a line that another writes.

@@ -48,11 +48,13 @@ void flush_port(Context& context, std::uint16_t port) noexcept {
     }
     Port& device = *context.snapshot->ports[port].device;
     std::size_t sent = 0;
+    context.clock.lap(Stage::output);
     for (unsigned i = 0; i < kTransmitTries && sent < queue.count; ++i) {
         sent += device.transmit(
             context.worker, std::span(queue.packets).subspan(sent, queue.count - sent)
         );
     }
+    context.clock.lap(Stage::transmit);
     std::uint64_t sent_bytes = 0;
     for (std::size_t i = 0; i < sent; ++i) {
         sent_bytes += bytes[i];
@@ -66,6 +68,7 @@ void flush_port(Context& context, std::uint16_t port) noexcept {
 }
 
 void flush(Context& context) noexcept {
+    context.clock.mark();
     for (const std::uint16_t port : context.tx_ports) {
         if (context.tx[port].count != 0) {
             flush_port(context, port);

@@ -121,6 +121,7 @@ void forward(Context& context, const Batch& batch) noexcept {
     std::array<const FlowEntry*, kBurstMax> found;
     const auto keys = batch.keys();
     context.flows->find_burst(keys, batch.hashes(), std::span(found).first(batch.runs()));
+    context.clock.lap(Stage::look_up);
     Exits exits;
     std::uint64_t misses = 0;
     for (std::size_t run = 0; run < batch.runs(); ++run) {
@@ -155,6 +156,7 @@ void forward(Context& context, const Batch& batch) noexcept {
     } else {
         send_by_exit(context, batch, exits);
     }
+    context.clock.lap(Stage::output);
 }
 
 void flush_spread(Context& context, std::size_t worker) noexcept {
@@ -236,6 +238,7 @@ void process_burst(
 ) noexcept {
     Batch batch;
     admit_burst(context, port, burst, batch);
+    context.clock.lap(Stage::admit);
     context.counters->loop.packets.add(burst.size());
     context.counters->loop.batches.add(1);
     if (context.spread.empty()) {

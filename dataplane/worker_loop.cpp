@@ -166,6 +166,7 @@ void WorkerLoop::run() noexcept {
             if (exchanges) {
                 work = take_decisions();
             }
+            context_->clock.begin_round(loop);
             work += take_spread();
             received_ = poll_ports();
             work += received_;
@@ -267,8 +268,11 @@ std::size_t WorkerLoop::take_decisions() noexcept {
 
 std::size_t WorkerLoop::poll_queue(const Polled& queue) noexcept {
     std::array<rte_mbuf*, kBurstMax> burst;
+    context_->clock.mark();
     const std::size_t received = queue.device->receive(queue.queue, burst);
     if (received != 0) {
+        context_->clock.lap(Stage::receive);
+        context_->clock.count(received);
         process_received(*context_, queue.port, std::span(burst).first(received));
     }
     return received;

@@ -12,11 +12,11 @@ import pytest
 
 from netlab.daemon import Build
 from netlab.frames import BROADCAST, PacketSocket, frame
-from netlab.lab import Lab, require_root_and_tools, run
+from netlab.lab import Lab, require_root_and_tools, run, wait_until
 from netlab.measure import ping
 from netlab.topology import Host
 
-SHOWING = [("show",), ("fdb", "show"), ("flows", "show"), ("drops",), ("workers",), ("counters",)]
+SHOWING = [("show",), ("fdb", "show"), ("flows", "show"), ("drops",), ("workers",), ("workers", "stages"), ("counters",)]
 
 
 @pytest.fixture
@@ -120,6 +120,18 @@ def test_workers_are_shown(host: Host) -> None:
     rows = host.daemon.ctl_json("workers")
     assert [row["worker"] for row in rows] == [0]
     assert rows[0]["packets"] > 0
+
+
+def test_cycles_of_stages_are_shown(host: Host) -> None:
+    def cycles_by_stage() -> dict[str, int]:
+        ping(host.vms[0].ns, host.vms[1].address(), count=200, interval_s=0.002)
+        rows = host.daemon.ctl_json("workers stages")
+        return {row["stage"]: row["cycles_per_packet"] for row in rows}
+
+    wait_until(lambda: None not in cycles_by_stage().values(), "a timed round of the worker")
+    cycles = cycles_by_stage()
+    assert list(cycles) == ["receive", "admit", "look_up", "output", "transmit"]
+    assert all(count > 0 for count in cycles.values())
 
 
 def test_versions_agree(host: Host) -> None:
