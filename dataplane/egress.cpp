@@ -4,6 +4,7 @@
 
 #include "dataplane/egress.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -65,6 +66,24 @@ void flush_port(Context& context, std::uint16_t port) noexcept {
         context.drop(queue.packets[i], DropReason::tx_failed, port);
     }
     queue.count = 0;
+}
+
+void enqueue_burst(
+    Context& context, std::uint16_t port, std::span<rte_mbuf* const> packets
+) noexcept {
+    TxQueue& queue = context.tx[port];
+    while (!packets.empty()) {
+        if (queue.count == 0) {
+            context.tx_ports.push_back(port);
+        }
+        const std::size_t taken = std::min<std::size_t>(packets.size(), kBurstMax - queue.count);
+        std::copy_n(packets.begin(), taken, queue.packets.begin() + queue.count);
+        queue.count = static_cast<std::uint16_t>(queue.count + taken);
+        packets = packets.subspan(taken);
+        if (queue.count == kBurstMax) {
+            flush_port(context, port);
+        }
+    }
 }
 
 void flush(Context& context) noexcept {

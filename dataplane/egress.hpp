@@ -4,6 +4,8 @@
 // queues in front of devices. Worker threads only.
 #pragma once
 
+#include <span>
+
 #include "dataplane/context.hpp"
 #include "dataplane/offload.hpp"
 
@@ -28,6 +30,11 @@ inline void enqueue(Context& context, std::uint16_t port, rte_mbuf* packet) noex
         flush_port(context, port);
     }
 }
+
+/// enqueue() of several packets, in their order.
+void enqueue_burst(
+    Context& context, std::uint16_t port, std::span<rte_mbuf* const> packets
+) noexcept;
 
 /// Sends what is queued on every device.
 void flush(Context& context) noexcept;

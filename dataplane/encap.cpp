@@ -447,29 +447,38 @@ void encap_burst(Context& context, std::uint16_t port, std::span<rte_mbuf* const
     const std::uint32_t limit =
         std::min<std::uint32_t>(tunnel.underlay_mtu, kOuterPacketBytesMax) + header.ip_offset;
     const tunnels::OuterWriter writer(header);
+    std::array<rte_mbuf*, kBurstMax> ready;  // In front of what is queued next.
+    std::size_t waiting = 0;
     std::uint64_t bytes = 0;
     std::uint64_t count = 0;
+    const auto encap_alone = [&](rte_mbuf* frame) noexcept {
+        if (waiting != 0) {
+            enqueue_burst(context, tunnel.out_port, std::span(ready).first(waiting));
+            waiting = 0;
+        }
+        encap(context, port, frame);
+    };
     for (rte_mbuf* frame : frames) {
         if (!open || !takes_headers(frame, header.length)) [[unlikely]] {
-            encap(context, port, frame);
+            encap_alone(frame);
             continue;
         }
         const auto send = [&](const tunnels::Inner& inner) noexcept __attribute__((always_inline)) {
             if (bare && !trim_padding(frame, inner)) {
-                encap(context, port, frame);
+                encap_alone(frame);
                 return;
             }
             const std::uint32_t stripped = bare ? inner.ip_offset : 0;
             const std::uint32_t made = frame->data_len - stripped + header.length;
             if (made > limit) [[unlikely]] {
-                encap(context, port, frame);
+                encap_alone(frame);
                 return;
             }
             bytes += made;
             ++count;
             packet::push_head(frame, header.length - stripped);
             write_headers(context, tunnel, writer, frame, made, inner);
-            enqueue(context, tunnel.out_port, frame);
+            ready[waiting++] = frame;
         };
         // Twice, as the compiler would else have the two results meet in memory.
         const auto head = packet::head(std::as_const(frame));
@@ -479,6 +488,9 @@ void encap_burst(Context& context, std::uint16_t port, std::span<rte_mbuf* const
         } else {
             send(tunnels::inspect_inner(head, tunnels::Payload::ethernet));
         }
+    }
+    if (waiting != 0) {
+        enqueue_burst(context, tunnel.out_port, std::span(ready).first(waiting));
     }
     PortCounters& counters = context.counters->ports[port];
     counters.tx_packets.add(count);

@@ -6,6 +6,8 @@
 
 #include "dataplane/tx.hpp"
 
+#include <algorithm>
+
 #include "dataplane/egress.hpp"
 #include "dataplane/encap.hpp"
 
@@ -83,12 +85,15 @@ void output_burst(
     const bool sends = as_it_is && view.device && view.up;
     const std::uint32_t link_bytes = kEthernetBytes + (tagged ? kVlanTagBytes : 0);
     const std::uint32_t limit = view.mtu == 0 ? UINT32_MAX : view.mtu + link_bytes;
+    const bool all_fit = sends && std::ranges::all_of(packets, [&](const rte_mbuf* packet) {
+                             return !packet::has_offload(packet) && packet::length(packet) <= limit;
+                         });
+    if (all_fit) [[likely]] {
+        enqueue_burst(context, port, packets);
+        return;
+    }
     for (rte_mbuf* packet : packets) {
-        if (sends && !packet::has_offload(packet) && packet::length(packet) <= limit) [[likely]] {
-            enqueue(context, port, packet);
-        } else {
-            output(context, port, packet, tagged, vlan);
-        }
+        output(context, port, packet, tagged, vlan);
     }
 }
 
