@@ -104,3 +104,4 @@ build/%/build.ninja: CMakePresets.json
 
 .PRECIOUS: build/%/build.ninja
 .PHONY: help deps all demo test interop bench instructions bench-start bench-peers bench-iperf lint format debug asan tsan fuzz install clean dist-clean
+
