@@ -9,6 +9,7 @@
 // exactly that is written which drivers of NICs write. What is sent to the device is counted and
 // freed. One receive queue. `rate` slows it down, for a look at what comes out at the other end.
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
@@ -34,6 +35,7 @@ namespace {
 
 constexpr std::uint16_t kTxQueuesMax = 64;
 constexpr std::uint16_t kPrefetchAhead = 4;
+constexpr std::ptrdiff_t kAheadBytesMax = 8192;  // Of long frames the processor follows the rest.
 constexpr const char* kFile = "file";
 constexpr const char* kRate = "rate";
 
@@ -110,6 +112,16 @@ inline void fill(RxQueue& queue, rte_mbuf* packet, std::uint16_t bytes) noexcept
     }
 }
 
+/// Starts loading what the next burst will copy, if it is like this one. A NIC puts packets into a
+/// cache before the driver reads them (DDIO); without this, a file larger than the caches would
+/// have each program wait for memory, and all the longer the more it looks at its packets.
+inline void load_ahead(const std::byte* from, std::ptrdiff_t bytes) noexcept {
+    const std::ptrdiff_t ahead = std::clamp<std::ptrdiff_t>(bytes, 0, kAheadBytesMax);
+    for (std::ptrdiff_t at = 0; at < ahead; at += std::ptrdiff_t{kBlockBytes}) {
+        rte_prefetch1(from + at);
+    }
+}
+
 std::uint16_t receive(void* opaque, rte_mbuf** packets, std::uint16_t wanted) {
     RxQueue& queue = *static_cast<RxQueue*>(opaque);
     void** buffers = static_cast<void**>(static_cast<void*>(packets));
@@ -121,6 +133,7 @@ std::uint16_t receive(void* opaque, rte_mbuf** packets, std::uint16_t wanted) {
         rte_prefetch0(packets[i]);
     }
     std::uint64_t bytes = 0;
+    const std::byte* const first = queue.next_frame;
     for (std::uint16_t i = 0; i < wanted; ++i) {
         if (i + kPrefetchAhead < wanted) {
             rte_prefetch0(packets[i + kPrefetchAhead]);
@@ -129,6 +142,7 @@ std::uint16_t receive(void* opaque, rte_mbuf** packets, std::uint16_t wanted) {
         fill(queue, packets[i], size);
         bytes += size;
     }
+    load_ahead(queue.next_frame, queue.next_frame - first);
     QueueCounters::add(queue.counters.packets, wanted);
     QueueCounters::add(queue.counters.bytes, bytes);
     return wanted;
