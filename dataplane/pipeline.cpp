@@ -33,7 +33,7 @@ void apply(
         flood(context, key.in_port, packet, tagged, key.vlan);
         return;
     case FlowVerdict::route:
-        route(context, key, packet, tagged);
+        route_burst(context, key, std::span(&packet, 1), tagged);
         return;
     case FlowVerdict::drop:
         break;
@@ -81,8 +81,12 @@ public:
     /// Whether it carries a VLAN tag as it is now.
     [[nodiscard]] bool tagged() const noexcept { return (word_ >> 32U & 1U) != 0; }
     bool operator==(const Exit&) const = default;
+    [[nodiscard]] bool differs_in_tag(Exit other) const noexcept {
+        return (word_ ^ other.word_) == kTagged;
+    }
 
 private:
+    static constexpr std::uint64_t kTagged = std::uint64_t{1} << 32U;
     static constexpr std::uint64_t kSet = std::uint64_t{1} << 33U;
     std::uint64_t word_ = 0;
 };
@@ -94,8 +98,8 @@ void send(Context& context, Exit exit, std::span<rte_mbuf* const> packets) noexc
     output_burst(context, exit.port(), packets, exit.tagged(), exit.vlan());
 }
 
-/// Sends the packets of one exit together, in their order. Packets of a flow have one exit, so that
-/// none overtakes another.
+/// Sends the packets of one exit together, in their order. Packets of a flow have one exit, but for
+/// the tag that they carry, so that none overtakes another.
 void send_by_exit(Context& context, const Batch& batch, Exits& exits) noexcept {
     std::array<rte_mbuf*, kBurstMax> group;
     for (std::size_t first = 0; first < batch.runs(); ++first) {
@@ -110,6 +114,8 @@ void send_by_exit(Context& context, const Batch& batch, Exits& exits) noexcept {
                     group[count++] = packet;
                 }
                 exits[run] = {};
+            } else if (exits[run].differs_in_tag(exit)) {
+                break;  // It may be of the same flow, which has frames with and without a tag.
             }
         }
         send(context, exit, std::span(group).first(count));
@@ -140,6 +146,10 @@ void forward(Context& context, const Batch& batch) noexcept {
         }
         FlowCache::touch(*flow, context.now_s);
         if (flow->action.verdict != FlowVerdict::forward) [[unlikely]] {
+            if (flow->action.verdict == FlowVerdict::route) {
+                route_burst(context, key, batch.packets(run), batch.tagged(run));
+                continue;
+            }
             for (rte_mbuf* packet : batch.packets(run)) {
                 apply(context, flow->action, key, packet, batch.tagged(run));
             }

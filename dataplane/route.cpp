@@ -4,7 +4,9 @@
 
 #include "dataplane/route.hpp"
 
+#include <array>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "dataplane/encap.hpp"
@@ -73,7 +75,12 @@ DropReason age(Context& context, rte_mbuf*& packet, std::uint32_t ip_offset) noe
     return DropReason::none;
 }
 
-void route(Context& context, const FlowKey& key, rte_mbuf* frame, bool tagged) noexcept {
+namespace {
+
+/// The port of the tunnel by which a frame for the gateway leaves, its TTL taken care of; nothing
+/// when it has met another verdict. May replace the frame.
+std::optional<std::uint16_t>
+tunnel_of(Context& context, const FlowKey& key, rte_mbuf*& frame, bool tagged) noexcept {
     const Snapshot& snapshot = *context.snapshot;
     const std::uint16_t bridge_index = snapshot.ports[key.in_port].bridge;
     const BridgeView& bridge = snapshot.bridges[bridge_index];
@@ -83,17 +90,17 @@ void route(Context& context, const FlowKey& key, rte_mbuf* frame, bool tagged) n
     if (entry == nullptr) {
         if (bridge.local_port == kPortNone) {
             context.drop(frame, DropReason::no_destination, key.in_port);
-            return;
+        } else {
+            output(context, bridge.local_port, frame, tagged, key.vlan);
         }
-        output(context, bridge.local_port, frame, tagged, key.vlan);
-        return;
+        return std::nullopt;
     }
     const std::uint16_t port = EidMap::choose(*entry, inner.hash, [&](std::uint16_t candidate) {
         return is_usable(snapshot, candidate);
     });
     if (port == kPortNone) {
         context.drop(frame, DropReason::l3_no_mapping, key.in_port);
-        return;
+        return std::nullopt;
     }
     const DropReason reason = age(context, frame, inner.ip_offset);
     if (reason != DropReason::none) {
@@ -103,9 +110,37 @@ void route(Context& context, const FlowKey& key, rte_mbuf* frame, bool tagged) n
             report(context, frame, inner, tunnels::IcmpError::ttl_exceeded, 0, reporter);
         }
         context.drop(frame, reason, key.in_port);
-        return;
+        return std::nullopt;
     }
-    encap(context, port, frame);
+    return port;
+}
+
+}  // namespace
+
+void route_burst(
+    Context& context, const FlowKey& key, std::span<rte_mbuf* const> frames, bool tagged
+) noexcept {
+    std::array<rte_mbuf*, kBurstMax> group;  // Of frames in a row that leave by one tunnel.
+    std::size_t count = 0;
+    std::uint16_t port = kPortNone;
+    const auto send = [&]() noexcept {
+        if (count != 0) {
+            encap_burst(context, port, std::span(group).first(count));
+            count = 0;
+        }
+    };
+    for (rte_mbuf* frame : frames) {
+        const std::optional<std::uint16_t> to = tunnel_of(context, key, frame, tagged);
+        if (!to) {
+            continue;
+        }
+        if (*to != port) {
+            send();
+            port = *to;
+        }
+        group[count++] = frame;
+    }
+    send();
 }
 
 }  // namespace culvert::dataplane

@@ -5,12 +5,16 @@
 // host. Worker threads only.
 #pragma once
 
+#include <span>
+
 #include "dataplane/context.hpp"
 
 namespace culvert::dataplane {
 
-/// Takes the packet.
-void route(Context& context, const FlowKey& key, rte_mbuf* frame, bool tagged) noexcept;
+/// Takes the frames of one flow, at most kBurstMax; those for one tunnel keep their order.
+void route_burst(
+    Context& context, const FlowKey& key, std::span<rte_mbuf* const> frames, bool tagged
+) noexcept;
 
 /// Takes one from the TTL or hop limit of the IP packet at `ip_offset`, whose fixed header is
 /// contiguous (RFC 1812 section 5.3.1, RFC 1624). ttl_exceeded when none would be left, no_buffer
