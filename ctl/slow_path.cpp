@@ -36,13 +36,18 @@ std::uint64_t cycles_of_us(std::uint64_t us) {
     return rte_get_tsc_hz() / 1000000 * us;
 }
 
+/// Flows of an address that are looked at before it makes room for another: one host can have a
+/// great many that were never hit, and each new address may ask.
+constexpr unsigned kLooksAtEviction = 64;
+
 }  // namespace
 
 SlowPath::SlowPath(dataplane::Workers& workers, dataplane::FlowCache& flows)
     : workers_(workers), flows_(flows), index_(flows.entry_limit()),
       counters_(std::make_unique<dataplane::WorkerCounters>()),
       several_cpus_(::sysconf(_SC_NPROCESSORS_ONLN) > 1),
-      last_used_([this](const FdbKey& mac) { return last_used(mac); }) {}
+      last_used_([this](const FdbKey& mac) { return last_used(mac); }),
+      lately_used_([this](const FdbKey& mac) { return last_used(mac, kLooksAtEviction); }) {}
 
 BridgeTable&
 SlowPath::insert_bridge(std::uint16_t bridge, std::size_t mac_table_size, std::uint32_t ageing_s) {
@@ -239,7 +244,7 @@ void SlowPath::answer_miss(unsigned worker, const Upcall& upcall) {
 void SlowPath::learn(const FlowKey& key, std::uint16_t bridge) {
     const FdbKey source{key.vlan, key.source};
     Fdb& fdb = bridge_by_index_[bridge]->fdb;
-    const auto result = fdb.learn(source, key.in_port, coarse_clock_s(), last_used_);
+    const auto result = fdb.learn(source, key.in_port, coarse_clock_s(), lately_used_);
     if (result.evicted) {
         changed(bridge, {&*result.evicted, 1});
     }
@@ -369,7 +374,7 @@ void SlowPath::abandon_host(std::uint16_t bridge, const tunnels::IpAddress& host
     });
 }
 
-std::optional<std::uint32_t> SlowPath::last_used(const FdbKey& key) const {
+std::optional<std::uint32_t> SlowPath::last_used(const FdbKey& key, unsigned looks) const {
     const std::uint32_t now_s = coarse_clock_s();
     std::optional<std::uint32_t> latest;
     index_.visit_from(key, [&](std::uint32_t number) {
@@ -379,7 +384,7 @@ std::optional<std::uint32_t> SlowPath::last_used(const FdbKey& key) const {
             latest = std::max(latest.value_or(0), used);
         }
         // A busy address has many flows, and mostly one of the first was used just now.
-        return !latest || *latest + 1 < now_s;
+        return --looks != 0 && (!latest || *latest + 1 < now_s);
     });
     return latest;
 }

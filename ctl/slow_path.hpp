@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <climits>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -111,7 +112,9 @@ private:
     void forget_flows(const FdbKey& key);
     void changed(std::uint16_t bridge, std::span<const FdbKey> keys);
     void drop(rte_mbuf* packet, dataplane::DropReason reason, std::uint16_t port);
-    [[nodiscard]] std::optional<std::uint32_t> last_used(const FdbKey& key) const;
+    /// When a flow from the address was last hit, of at most so many of its flows.
+    [[nodiscard]] std::optional<std::uint32_t>
+    last_used(const FdbKey& key, unsigned looks = UINT_MAX) const;
 
     dataplane::Workers& workers_;
     dataplane::FlowCache& flows_;
@@ -123,7 +126,8 @@ private:
     HeldPackets<HostKey> held_for_hosts_;
     std::unique_ptr<dataplane::WorkerCounters> counters_;
     bool several_cpus_;
-    Fdb::LastUsed last_used_;
+    Fdb::LastUsed last_used_;    ///< Of all flows, for ageing.
+    Fdb::LastUsed lately_used_;  ///< Of kLooksAtEviction.
 
     // Upcalls are taken, and misses answered, by so many.
     static constexpr std::size_t kBatch = 64;

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <thread>
 
+#include "ctl/log.hpp"
 #include "ctl/switch.hpp"
 
 namespace culvert::ctl {
@@ -23,6 +24,14 @@ void Switch::map_queues(SwitchPort& port) {
     const dataplane::PortInfo info = port.device->info();
     port.numa_node = info.numa_node;
     if (!port.config.rx_workers.empty()) {
+        if (port.config.rx_workers.size() > info.rx_queues) {
+            logger("switch").warn(
+                "port \"{}\": rx_workers lists {} workers, and the device has {} receive queues",
+                port.name,
+                port.config.rx_workers.size(),
+                info.rx_queues
+            );
+        }
         port.rx_workers = listed_workers(info.rx_queues, port.config.rx_workers);
         return;
     }
@@ -44,9 +53,19 @@ void Switch::map_queues(SwitchPort& port) {
 /// of a flow would overtake each other.
 void Switch::remap_queues(SwitchPort& port) {
     using namespace std::chrono_literals;
+    const std::vector<unsigned> before = port.rx_workers;
     port.rx_workers.clear();
     changed_ = true;
     wait_for_grace();
+    if (parts_.workers.retired_snapshots() != 0) {
+        logger("switch").warn(
+            "port \"{}\": a worker has not answered for a second, its queues stay as they were",
+            port.name
+        );
+        port.rx_workers = before;
+        changed_ = true;
+        return;
+    }
     const auto deadline = std::chrono::steady_clock::now() + kSpreadDrainMax;
     while (parts_.workers.spread_packets() != 0 && std::chrono::steady_clock::now() < deadline) {
         std::this_thread::sleep_for(1ms);

@@ -18,8 +18,8 @@ struct PoolDemand {
     std::uint64_t memory_bytes = 0;  ///< Of the machine.
 };
 
-/// Enough that no bound of limits.hpp can be reached by want of buffers, unless that is more than a
-/// sixteenth of the machine's memory.
+/// Enough for what waits by the bounds of limits.hpp (of the queues between workers, for one full
+/// one each), unless that is more than a sixteenth of the machine's memory.
 [[nodiscard]] std::uint32_t automatic_packet_buffers(const PoolDemand& demand) noexcept;
 
 /// Memory of the machine.

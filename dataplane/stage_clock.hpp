@@ -20,6 +20,7 @@ public:
     void begin_round(LoopCounters& counters) noexcept {
         counters_ = &counters;
         timed_ = ++rounds_ % kRoundsPerSample == 0;
+        mark();
     }
     /// What follows is timed from here.
     void mark() noexcept {

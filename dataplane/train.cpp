@@ -61,6 +61,7 @@ void cut(Context& context, std::uint16_t port, rte_mbuf* train) noexcept {
         process_burst(context, port, std::span(burst).first(count));
     }
     if (segments.failed()) {
+        context.counters->ports[port].rx_packets.add(1);  // What was not cut off, as one packet.
         context.counters->drop(DropReason::no_buffer, port);
     }
 }

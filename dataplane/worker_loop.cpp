@@ -162,11 +162,11 @@ void WorkerLoop::run() noexcept {
         const std::uint64_t adopted = version_;
         if (adopt()) {
             // What was held for a snapshot leaves before anything that is forwarded by it.
+            context_->clock.begin_round(loop);
             const bool exchanges = version_ != adopted || exchanges_now(before);
             if (exchanges) {
                 work = take_decisions();
             }
-            context_->clock.begin_round(loop);
             work += take_spread();
             received_ = poll_ports();
             work += received_;
@@ -285,6 +285,8 @@ std::size_t WorkerLoop::take_spread() noexcept {
     std::array<rte_mbuf*, kBurstMax> burst;
     const std::size_t taken = shared_.spread[context_->worker]->pop(burst);
     if (taken != 0) {
+        context_->clock.mark();
+        context_->clock.count(taken);
         process_spread(*context_, std::span(burst).first(taken));
     }
     return taken;

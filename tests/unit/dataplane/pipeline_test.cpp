@@ -230,6 +230,20 @@ TEST_F(PacketPath, NativeVlanLeavesUntaggedOrTagged) {
     EXPECT_EQ(devices[kVif2]->take_sent(), std::vector<Frame>{make_frame(mac(2), mac(1), 10)});
 }
 
+TEST_F(PacketPath, TaggedAndUntaggedFramesOfAFlowKeepTheirOrder) {
+    snapshot.ports[kVif1].vlan = {.untagged_vlan = 10};
+    snapshot.ports[kVif2].vlan = {.untagged_vlan = 10};
+    insert_flow(key_of(kVif1, mac(2), mac(1), 10), forward(kVif2));
+    std::vector<Frame> burst;
+    std::vector<Frame> sent;
+    for (std::size_t number = 0; number < 6; ++number) {
+        burst.push_back(make_frame(mac(2), mac(1), number % 2 == 0 ? -1 : 10, 60 + number));
+        sent.push_back(make_frame(mac(2), mac(1), -1, 60 + number));
+    }
+    receive(kVif1, burst);
+    EXPECT_EQ(devices[kVif2]->take_sent(), sent);
+}
+
 TEST_F(PacketPath, FloodTagsEachReplicaForItsPort) {
     snapshot.ports[kVif1].vlan = access(10);
     snapshot.bridges[1].members = {kVif1, kVif2, kVxlan};

@@ -159,6 +159,7 @@ TEST_F(TrainTest, WhatNoBufferIsFreeForIsCounted) {
     receive_packets({train});
     EXPECT_TRUE(devices[kVif1]->take_sent().empty());
     EXPECT_EQ(dropped(DropReason::no_buffer, kUplink), 1U);
+    EXPECT_EQ(counters->ports[kUplink].rx_packets.read(), 1U);
     rte_pktmbuf_free_bulk(taken.data(), static_cast<unsigned>(taken.size()));
 }
 
