@@ -97,31 +97,31 @@ private:
         return FdbKey{flow.vlan, flow.destination}.to_u64();
     }
 
-    template <unsigned kSide>
+    template <unsigned Side>
     void push(Row& row, std::uint32_t entry) noexcept {
-        const std::uint32_t second = row.head[kSide];
-        links_[entry].of[kSide] = {.next = second, .previous = kNone};
+        const std::uint32_t second = row.head[Side];
+        links_[entry].of[Side] = {.next = second, .previous = kNone};
         if (second != kNone) {
-            links_[second].of[kSide].previous = entry;
+            links_[second].of[Side].previous = entry;
         }
-        row.head[kSide] = entry;
+        row.head[Side] = entry;
     }
 
-    template <unsigned kSide>
+    template <unsigned Side>
     void remove(std::uint64_t address, std::uint32_t entry) {
-        const Link link = links_[entry].of[kSide];
+        const Link link = links_[entry].of[Side];
         if (link.next != kNone) {
-            links_[link.next].of[kSide].previous = link.previous;
+            links_[link.next].of[Side].previous = link.previous;
         }
         if (link.previous != kNone) {
-            links_[link.previous].of[kSide].next = link.next;
+            links_[link.previous].of[Side].next = link.next;
             return;
         }
         Row* row = rows_.find(address);
         if (row == nullptr) {
             return;
         }
-        row->head[kSide] = link.next;
+        row->head[Side] = link.next;
         if (row->head[kFrom] == kNone && row->head[kTo] == kNone) {
             rows_.erase(address);
         }

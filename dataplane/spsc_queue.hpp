@@ -14,9 +14,9 @@
 
 namespace culvert::dataplane {
 
-template <class T, std::size_t kCapacity>
+template <class T, std::size_t Capacity>
 class SpscQueue {
-    static_assert((kCapacity & (kCapacity - 1)) == 0);
+    static_assert((Capacity & (Capacity - 1)) == 0);
     static_assert(std::is_trivially_copyable_v<T>);
 
 public:
@@ -30,12 +30,12 @@ public:
     /// Adds items in order, as many as there is room for; returns how many.
     [[nodiscard]] std::size_t push(const T* items, std::size_t count) noexcept {
         const std::size_t tail = tail_.load(std::memory_order_relaxed);
-        if (kCapacity - (tail - seen_head_) < count) {
+        if (Capacity - (tail - seen_head_) < count) {
             seen_head_ = head_.load(std::memory_order_acquire);
         }
-        count = std::min(count, kCapacity - (tail - seen_head_));
+        count = std::min(count, Capacity - (tail - seen_head_));
         for (std::size_t i = 0; i < count; ++i) {
-            slots_[(tail + i) % kCapacity] = items[i];
+            slots_[(tail + i) % Capacity] = items[i];
         }
         tail_.store(tail + count, std::memory_order_release);
         return count;
@@ -49,7 +49,7 @@ public:
         if (head == seen_tail_) {
             seen_tail_ = tail_.load(std::memory_order_acquire);
         }
-        return head == seen_tail_ ? nullptr : &slots_[head % kCapacity];
+        return head == seen_tail_ ? nullptr : &slots_[head % Capacity];
     }
     /// Precondition: front() is not nullptr.
     void pop() noexcept {
@@ -64,7 +64,7 @@ public:
         }
         count = std::min(count, seen_tail_ - head);
         for (std::size_t i = 0; i < count; ++i) {
-            items[i] = slots_[(head + i) % kCapacity];
+            items[i] = slots_[(head + i) % Capacity];
         }
         head_.store(head + count, std::memory_order_release);
         return count;
@@ -79,7 +79,7 @@ private:
     std::size_t seen_head_ = 0;                     ///< By the producer.
     alignas(64) std::atomic<std::size_t> head_{0};  ///< Popped so far.
     std::size_t seen_tail_ = 0;                     ///< By the consumer.
-    alignas(64) std::array<T, kCapacity> slots_{};
+    alignas(64) std::array<T, Capacity> slots_{};
 };
 
 }  // namespace culvert::dataplane

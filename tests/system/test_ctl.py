@@ -125,7 +125,7 @@ def test_workers_are_shown(host: Host) -> None:
 def test_cycles_of_stages_are_shown(host: Host) -> None:
     def cycles_by_stage() -> dict[str, int]:
         ping(host.vms[0].ns, host.vms[1].address(), count=200, interval_s=0.002)
-        rows = host.daemon.ctl_json("workers stages")
+        rows = host.daemon.ctl_json("workers", "stages")
         return {row["stage"]: row["cycles_per_packet"] for row in rows}
 
     wait_until(lambda: None not in cycles_by_stage().values(), "a timed round of the worker")
