@@ -139,11 +139,10 @@ void SlowPath::drain() {
     const std::uint64_t deadline = start + cycles_of_us(kDrainUsMax);
     // With one CPU the worker could not ask meanwhile.
     const bool busy = start - drained_at_ < linger && several_cpus_;
-    std::uint64_t now = start;
     std::uint64_t idle_since = start;
-    do {
+    while (true) {
         const bool answered = answer_some();
-        now = rte_rdtsc();
+        const std::uint64_t now = rte_rdtsc();
         if (answered) {
             idle_since = now;
         } else if (!busy || now - idle_since > linger) {
@@ -151,9 +150,12 @@ void SlowPath::drain() {
         } else {
             _mm_pause();
         }
-    } while (now < deadline);
+        if (now >= deadline) {
+            break;
+        }
+    }
     workers_.arm_wake();
-    drained_at_ = now;
+    drained_at_ = rte_rdtsc();
 }
 
 /// Answers a batch; false when no upcall waited. Bulk transfers spare both threads most of the
