@@ -463,7 +463,7 @@ void encap_burst(Context& context, std::uint16_t port, std::span<rte_mbuf* const
             encap_alone(frame);
             continue;
         }
-        const auto send = [&](const tunnels::Inner& inner) noexcept __attribute__((always_inline)) {
+        const auto send = [&](const tunnels::Inner& inner) __attribute__((always_inline)) {
             if (bare && !trim_padding(frame, inner)) {
                 encap_alone(frame);
                 return;

@@ -278,15 +278,15 @@ const FlowEntry& FlowCache::Table::entry_at(const Slot& slot) const noexcept {
 
 /// The entry that makes room in two full buckets: the least recently used one.
 Slot FlowCache::Table::victim_of(const Choice& choice) const noexcept {
-    Slot oldest;
-    std::uint32_t oldest_s = 0;
+    Slot oldest{.bucket = &buckets[choice.primary], .number = 0};
+    std::uint32_t oldest_s = UINT32_MAX;
     for (const std::uint32_t number : {choice.primary, choice.secondary}) {
         for (unsigned slot = 0; slot < kSlotsPerBucket; ++slot) {
             const Slot candidate{.bucket = &buckets[number], .number = slot};
             const FlowEntry& entry = entry_at(candidate);
             std::uint32_t used_s = entry.last_used_s.load(std::memory_order_relaxed);
             used_s -= entry.was_hit() ? 0 : std::min(used_s, kNeverHitS);
-            if (oldest.bucket == nullptr || used_s < oldest_s) {
+            if (used_s < oldest_s) {
                 oldest = candidate;
                 oldest_s = used_s;
             }
