@@ -192,7 +192,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     std::vector<Bytes> packets = cut(super_frame, pools);
     for (std::size_t i = 0; i < changes && !packets.empty(); ++i, change += kChangeBytes) {
         Bytes& changed = packets[change[0] % packets.size()];
-        changed[(change[1] << 8U | change[2]) % changed.size()] ^= change[3];
+        changed[(unsigned{change[1]} << 8U | change[2]) % changed.size()] ^= change[3];
     }
     if (!packets.empty()) {
         run(packets, encapsulated, pools);
