@@ -44,7 +44,7 @@ TEST(AddressMap, GivesMemoryBackOnceItsKeysAreGone) {
     for (std::uint64_t key = 0; key < 10000; ++key) {
         table.insert(key) = 1;
     }
-    EXPECT_GE(table.memory_bytes(), 2 * 10000 * sizeof(std::uint64_t));
+    EXPECT_GE(table.memory_bytes(), 2 * std::size_t{10000} * sizeof(std::uint64_t));
     for (std::uint64_t key = 0; key < 10000; ++key) {
         EXPECT_TRUE(table.erase(key));
     }
