@@ -75,8 +75,9 @@ private:
         Outcome now;
         now.drops.resize(tunnels::kDropReasonCount);
         for (std::size_t reason = 0; reason < now.drops.size(); ++reason) {
-            for (std::uint16_t at = 0; at < snapshot.ports.size(); ++at) {
-                now.drops[reason] += dropped(static_cast<DropReason>(reason), at);
+            for (std::size_t at = 0; at < snapshot.ports.size(); ++at) {
+                now.drops[reason] +=
+                    dropped(static_cast<DropReason>(reason), static_cast<std::uint16_t>(at));
             }
         }
         now.rx_packets = counters->ports[port].rx_packets.read();
