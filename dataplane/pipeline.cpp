@@ -21,24 +21,33 @@ namespace culvert::dataplane {
 
 namespace {
 
-/// The action of a flow on one of its packets: every packet ends here in exactly one verdict.
+/// The action of a flow on some of its packets, at most kBurstMax: every packet ends here in
+/// exactly one verdict.
 void apply(
-    Context& context, const FlowAction& action, const FlowKey& key, rte_mbuf* packet, bool tagged
+    Context& context,
+    const FlowAction& action,
+    const FlowKey& key,
+    std::span<rte_mbuf* const> packets,
+    bool tagged
 ) noexcept {
     switch (action.verdict) {
     case FlowVerdict::forward:
-        output(context, action.out_port, packet, tagged, key.vlan);
-        return;
-    case FlowVerdict::flood:
-        flood(context, key.in_port, packet, tagged, key.vlan);
+        output_burst(context, action.out_port, packets, tagged, key.vlan);
         return;
     case FlowVerdict::route:
-        route_burst(context, key, std::span(&packet, 1), tagged);
+        route_burst(context, key, packets, tagged);
+        return;
+    case FlowVerdict::flood:
+        for (rte_mbuf* packet : packets) {
+            flood(context, key.in_port, packet, tagged, key.vlan);
+        }
         return;
     case FlowVerdict::drop:
         break;
     }
-    context.drop(packet, action.reason, key.in_port);
+    for (rte_mbuf* packet : packets) {
+        context.drop(packet, action.reason, key.in_port);
+    }
 }
 
 /// Keeps the packet of an undecided flow; the first one also asks.
@@ -146,13 +155,7 @@ void forward(Context& context, const Batch& batch) noexcept {
         }
         FlowCache::touch(*flow, context.now_s);
         if (flow->action.verdict != FlowVerdict::forward) [[unlikely]] {
-            if (flow->action.verdict == FlowVerdict::route) {
-                route_burst(context, key, batch.packets(run), batch.tagged(run));
-                continue;
-            }
-            for (rte_mbuf* packet : batch.packets(run)) {
-                apply(context, flow->action, key, packet, batch.tagged(run));
-            }
+            apply(context, flow->action, key, batch.packets(run), batch.tagged(run));
             continue;
         }
         exits[run] = Exit(flow->action.out_port, key.vlan, batch.tagged(run));
@@ -307,7 +310,7 @@ void apply_decision(Context& context, const Decision& decision) noexcept {
         if (in_gone || out_gone) {
             context.drop(held.packet, DropReason::port_removed, key.in_port);
         } else {
-            apply(context, decision.action, key, held.packet, held.tagged);
+            apply(context, decision.action, key, std::span(&held.packet, 1), held.tagged);
         }
     });
     context.pending.erase(decision.slot);
