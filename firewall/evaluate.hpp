@@ -49,5 +49,7 @@ using Trace = std::vector<TraceStep>;
 
 [[nodiscard]] Judgement
 evaluate(const Ruleset& rules, const Header& header, Trace* trace = nullptr);
+/// As if `only` were the one chain that the hook calls.
+[[nodiscard]] Judgement evaluate(const Ruleset& rules, const BaseChain& only, const Header& header);
 
 }  // namespace culvert::firewall

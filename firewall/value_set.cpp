@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Look-up by the first interval: tuples stand in order of its low end, and reach_ says how far back
+// one that still covers a value can stand.
+#include "firewall/value_set.hpp"
+
+#include <algorithm>
+#include <cstdint>
+#include <numeric>
+
+namespace culvert::firewall {
+
+TupleSet::TupleSet(std::size_t width, std::vector<Interval> intervals) : width_(width) {
+    std::vector<std::size_t> order(intervals.size() / width);
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+        return intervals[a * width].low < intervals[b * width].low;
+    });
+    intervals_.reserve(order.size() * width);
+    reach_.reserve(order.size());
+    for (const std::size_t index : order) {
+        for (std::size_t i = 0; i < width; ++i) {
+            intervals_.push_back(intervals[index * width + i]);
+        }
+        const Value high = intervals[index * width].high;
+        reach_.push_back(reach_.empty() ? high : std::max(reach_.back(), high));
+    }
+}
+
+bool TupleSet::contains(std::span<const Value> values) const noexcept {
+    const Value first = values[0];
+    // The last tuple that begins at or below the value, and from there back as far as one can
+    // reach.
+    std::size_t begin = 0;
+    std::size_t end = size();
+    while (begin < end) {
+        const std::size_t middle = begin + (end - begin) / 2;
+        if (intervals_[middle * width_].low <= first) {
+            begin = middle + 1;
+        } else {
+            end = middle;
+        }
+    }
+    for (std::size_t index = begin; index-- > 0 && reach_[index] >= first;) {
+        const auto candidate = tuple(index);
+        if (std::equal(
+                candidate.begin(),
+                candidate.end(),
+                values.begin(),
+                [](const Interval& interval, Value value) { return interval.contains(value); }
+            )) {
+            return true;
+        }
+    }
+    return false;
+}
+
+}  // namespace culvert::firewall
