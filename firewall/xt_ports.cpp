@@ -19,18 +19,6 @@ namespace {
 
 constexpr std::uint16_t kPortMax = 0xffff;
 
-// struct xt_sctp_info, whose own header is C and no C++.
-struct SctpInfo {
-    std::uint16_t dpts[2];
-    std::uint16_t spts[2];
-    std::uint32_t chunk_map[8];
-    std::uint32_t chunk_match_type;
-    std::uint8_t flag_info[4][3];
-    std::int32_t flag_count;
-    std::uint32_t flags;
-    std::uint32_t invflags;
-};
-static_assert(sizeof(SctpInfo) == 68);
 constexpr std::uint32_t kSctpSourcePorts = 1;
 constexpr std::uint32_t kSctpDestinationPorts = 2;
 constexpr std::uint32_t kSctpChunkTypes = 4;
