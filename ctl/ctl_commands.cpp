@@ -11,6 +11,32 @@ namespace {
 
 const ArgumentEntry kBridge = {"BRIDGE", "Only this bridge"};
 
+// ---- What the commands about the host's firewall share
+// -------------------------------------------
+
+const ArgumentEntry kTypes = {
+    "TYPE",
+    "Types of tunnels; esp stands for ike and esp-udp too",
+    false,
+    {"gre", "vxlan", "vxlan-gpe", "geneve", "lisp", "stt", "esp", "ike", "esp-udp"},
+    true};
+const OptionEntry kProtocol = {
+    "--protocol", "P", "A protocol by number or by its name in /etc/protocols"};
+const OptionEntry kDport = {"--dport", "N", "Only packets to this port"};
+const OptionEntry kSport = {"--sport", "N", "Only packets from this port"};
+const OptionEntry kSource = {
+    .name = "--source",
+    .value = "CIDR",
+    .help = "Only packets from this address or network; may be given several times",
+    .repeated = true};
+const OptionEntry kBackend = {
+    .name = "--backend",
+    .value = "NAME",
+    .help = "Whose tables: auto (all that hold rules), iptables-legacy or nftables",
+    .choices = {"auto", "iptables-legacy", "nftables"}};
+const OptionEntry kDryRun = {
+    "--dry-run", "", "Print the commands that would do it, change nothing"};
+
 const std::vector<CommandEntry> kCommands = {
     {"show", "show", "Show bridges, ports and tunnels", CommandKind::show},
     {"show tunnel",
@@ -61,6 +87,61 @@ const std::vector<CommandEntry> kCommands = {
      "log/reopen",
      "Open the log file again, after it was rotated",
      CommandKind::action},
+    {"enable-protocol",
+     "enable-protocol",
+     "Let the host's firewall admit tunnel packets (GRE when nothing is named)",
+     CommandKind::local,
+     {kTypes},
+     {kProtocol,
+      kDport,
+      kSport,
+      kSource,
+      {"--comment", "TEXT", "What the rule's comment says beside Culvert's name"},
+      kDryRun,
+      kBackend,
+      {.name = "--compat",
+       .value = "NAME",
+       .help = "ovs-ctl: exactly as ovs-ctl enable-protocol, IPv4 only",
+       .choices = {"ovs-ctl"}}}},
+    {"disable-protocol",
+     "disable-protocol",
+     "Remove rules that enable-protocol inserted (GRE when nothing is named)",
+     CommandKind::local,
+     {kTypes},
+     {kProtocol, kDport, kSport, kSource, kDryRun, kBackend}},
+    {"list-protocols",
+     "list-protocols",
+     "Show for each type of tunnel whether the host's firewall admits it, and its rules",
+     CommandKind::local,
+     {},
+     {kBackend}},
+    {"check-protocol",
+     "check-protocol",
+     "Say whether the host's firewall admits tunnel packets; exit status 0 when it does, else 1",
+     CommandKind::local,
+     {kTypes},
+     {kProtocol,
+      kDport,
+      kSport,
+      kSource,
+      {"--interface", "NAME", "Packets that come in by this interface"},
+      kBackend}},
+    {"firewall explain",
+     "firewall/explain",
+     "Show the way of a packet through the host's firewall, and the rule that decides",
+     CommandKind::local,
+     {},
+     {{.name = "--protocol", .value = "P", .help = kProtocol.help, .required = true},
+      {.name = "--src", .value = "ADDRESS", .help = "The packet's sender", .required = true},
+      {.name = "--dst", .value = "ADDRESS", .help = "Its destination", .required = true},
+      kSport,
+      kDport,
+      {"--interface", "NAME", "It comes in by this one; else the one that has the destination"},
+      {.name = "--state",
+       .value = "STATE",
+       .help = "Of connection tracking; NEW when absent, as culvertd takes tunnel packets",
+       .choices = {"NEW", "ESTABLISHED", "RELATED", "INVALID", "UNTRACKED"}},
+      kBackend}},
     {"version",
      "version",
      "Show the versions of this tool and of the daemon",
@@ -74,6 +155,7 @@ const std::vector<CommandEntry> kCommands = {
 /// What the first words of commands with two words stand for.
 const std::vector<std::pair<std::string, std::string>> kGroups = {
     {"fdb", "The bridges' forwarding databases (MAC tables)"},
+    {"firewall", "The firewall of the host"},
     {"flows", "The flow cache"},
     {"log", "The daemon's log"},
 };
@@ -97,7 +179,7 @@ Words values_of(const std::string& option, const CommandEntry* command) {
     if (command != nullptr) {
         for (const OptionEntry& entry : command->options) {
             if (entry.name == option && !entry.value.empty()) {
-                return {""};
+                return entry.choices.empty() ? Words{""} : entry.choices;
             }
         }
     }
@@ -170,8 +252,9 @@ Words complete(const Words& typed) {
         if (command == nullptr) {
             candidates = next_words(words);
         } else {
-            if (arguments < command->arguments.size()) {
-                candidates = command->arguments[arguments].choices;
+            const auto& entries = command->arguments;
+            if (arguments < entries.size() || (!entries.empty() && entries.back().repeated)) {
+                candidates = entries[std::min(arguments, entries.size() - 1)].choices;
             } else if (arguments == 0) {
                 candidates = next_words(words);
             }

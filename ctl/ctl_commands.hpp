@@ -19,13 +19,15 @@ enum class CommandKind : std::uint8_t {
     action,   ///< Does something; the answer is a sentence, or empty.
     version,  ///< Answers without a daemon too.
     raw,      ///< Its words are the request.
+    local,    ///< Carried out by the tool itself (local_command.hpp); the daemon is not asked.
 };
 
 struct ArgumentEntry {
     std::string name;
     std::string help;
     bool required = false;
-    Words choices = {};  ///< Empty: any word.
+    Words choices = {};     ///< Empty: any word.
+    bool repeated = false;  ///< As many as are given.
 };
 
 struct OptionEntry {
@@ -33,6 +35,9 @@ struct OptionEntry {
     std::string value;  ///< The name of its value; empty: a flag.
     std::string help;
     bool number = false;  ///< The value is an integer, 0 or more.
+    Words choices = {};   ///< Empty: any value.
+    bool required = false;
+    bool repeated = false;  ///< May be given several times.
 };
 
 struct CommandEntry {

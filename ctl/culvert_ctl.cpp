@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// culvert-ctl: asks the running daemon over its control socket. The commands are a table in
-// ctl_commands.cpp; this file turns it into a command line, requests and printed answers.
-// Exit status: 0 done; 1 the daemon answered with an error; 2 wrong usage, or no answer.
+// culvert-ctl: asks the running daemon over its control socket, and carries out itself what needs
+// no daemon. The commands are a table in ctl_commands.cpp; this file turns it into a command line,
+// requests and printed answers.
+// Exit status: 0 done; 1 refused, or the answer is no; 2 wrong usage, or no answer.
 // Knows nothing about what the daemon's answers mean: the daemon renders them.
 #include <algorithm>
 #include <cerrno>
@@ -12,6 +13,7 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -25,6 +27,7 @@
 #include <nlohmann/json.hpp>
 
 #include "ctl/ctl_commands.hpp"
+#include "ctl/local_command.hpp"
 #include "ctl/unixctl_client.hpp"
 
 #ifndef CULVERT_VERSION
@@ -34,13 +37,10 @@
 namespace culvert::ctl {
 namespace {
 
-constexpr int kExitDone = 0;
-constexpr int kExitDaemonError = 1;
-constexpr int kExitUsage = 2;
-
 constexpr const char* kDefaultSocket = "/run/culvert/culvertd.ctl";
 constexpr unsigned kTimeoutMaxSeconds = 3600;
 constexpr unsigned kNumberMax = 1'000'000'000;
+constexpr int kArgumentsMax = 64;
 constexpr double kWatchMinSeconds = 0.1;
 constexpr double kWatchMaxSeconds = 3600;
 constexpr const char* kCompletionCommand = "__words";
@@ -72,7 +72,7 @@ int report(const ClientError& error) {
                     "[daemon] socket)";
     }
     complain(sentence);
-    return error.failure == ClientFailure::answered ? kExitDaemonError : kExitUsage;
+    return error.failure == ClientFailure::answered ? kStatusRefused : kStatusUsage;
 }
 
 tl::expected<std::string, ClientError>
@@ -91,9 +91,9 @@ int print(std::string text) {
     text.erase(text.find_last_not_of('\n') + 1);
     if (!text.empty() && !put(text + "\n")) {
         complain(std::string("cannot write the answer: ") + std::strerror(errno));
-        return kExitUsage;
+        return kStatusUsage;
     }
-    return kExitDone;
+    return kStatusDone;
 }
 
 std::string quote_json(std::string text) {
@@ -166,7 +166,7 @@ std::string redraw(const std::string& text, bool first_round) {
 int watch(const Settings& settings, const CommandEntry& command, const Words& params) {
     if (!catch_stop_signals()) {
         complain(std::string("cannot catch signals: ") + std::strerror(errno));
-        return kExitUsage;
+        return kStatusUsage;
     }
     const auto pause = std::chrono::milliseconds(static_cast<int>(settings.watch_s * 1000));
     const bool terminal = ::isatty(STDOUT_FILENO) == 1;
@@ -175,12 +175,12 @@ int watch(const Settings& settings, const CommandEntry& command, const Words& pa
         if (!answer.has_value()) {
             const ClientFailure failure = answer.error().failure;
             if (failure == ClientFailure::interrupted) {
-                return kExitDone;
+                return kStatusDone;
             }
             if (!first_round &&
                 (failure == ClientFailure::not_running || failure == ClientFailure::unreachable)) {
                 complain("culvertd has stopped");
-                return kExitDone;
+                return kStatusDone;
             }
             return report(answer.error());
         }
@@ -189,13 +189,13 @@ int watch(const Settings& settings, const CommandEntry& command, const Words& pa
         text.push_back('\n');
         if (!put(terminal ? redraw(text, first_round) : (first_round ? "" : "\n") + text)) {
             if (stop_requested()) {
-                return kExitDone;
+                return kStatusDone;
             }
             complain(std::string("cannot write the answer: ") + std::strerror(errno));
-            return kExitUsage;
+            return kStatusUsage;
         }
         if (!wait_round(pause)) {
-            return kExitDone;
+            return kStatusDone;
         }
     }
 }
@@ -222,7 +222,7 @@ int run_action(const Settings& settings, const CommandEntry& command, const Word
 int run_raw(const Settings& settings, const CommandEntry& command, const Words& params) {
     if (params.empty()) {
         complain("raw needs a METHOD (\"raw list-commands\" shows them)");
-        return kExitUsage;
+        return kStatusUsage;
     }
     CommandEntry called = command;
     called.method = params.front();
@@ -246,6 +246,20 @@ int run_version(const Settings& settings, const CommandEntry& command, const Wor
     );
 }
 
+int run_local(const Settings& settings, const CommandEntry& command, LocalCall call) {
+    call.format = settings.json() ? OutputFormat::json : OutputFormat::text;
+    const LocalAnswer answer =
+        run_local_command(command.method, call, [](firewall::BackendChoice choice) {
+            return std::make_unique<firewall::HostFirewall>(choice);
+        });
+    for (const std::string& sentence : answer.complaints) {
+        complain(sentence);
+    }
+    const bool quoted = settings.json() && answer.is_sentence && !answer.text.empty();
+    const int printed = print(quoted ? quote_json(answer.text) : answer.text);
+    return answer.status == kStatusDone ? printed : answer.status;
+}
+
 int run_command(const Settings& settings, const CommandEntry& command, const Words& params) {
     switch (command.kind) {
     case CommandKind::show:
@@ -256,8 +270,10 @@ int run_command(const Settings& settings, const CommandEntry& command, const Wor
         return run_version(settings, command, params);
     case CommandKind::raw:
         return run_raw(settings, command, params);
+    case CommandKind::local:
+        break;
     }
-    return kExitUsage;
+    return kStatusUsage;
 }
 
 // ---- The command line ---------------------------------------------------------------------------
@@ -282,6 +298,22 @@ Words collect_params(const CLI::App& app, const CommandEntry& command) {
     const Words rest = app.remaining();
     params.insert(params.end(), rest.begin(), rest.end());
     return params;
+}
+
+/// What was typed, for a command that the tool carries out itself.
+LocalCall collect_call(const CLI::App& app, const CommandEntry& command) {
+    LocalCall call;
+    for (const OptionEntry& entry : command.options) {
+        const CLI::Option* option = app.get_option(entry.name);
+        if (option->count() != 0) {
+            call.options[entry.name] = entry.value.empty() ? Words{} : option->results();
+        }
+    }
+    for (const ArgumentEntry& entry : command.arguments) {
+        const Words& words = app.get_option(entry.name)->results();
+        call.arguments.insert(call.arguments.end(), words.begin(), words.end());
+    }
+    return call;
 }
 
 CLI::App& find_or_add_group(CLI::App& root, const std::string& name) {
@@ -314,15 +346,24 @@ void add_command(CLI::App& root, const CommandEntry& command) {
         if (!entry.choices.empty()) {
             argument->check(CLI::IsMember(entry.choices));
         }
+        if (entry.repeated) {
+            argument->expected(0, kArgumentsMax);
+        }
     }
     for (const OptionEntry& entry : command.options) {
         if (entry.value.empty()) {
             app->add_flag(entry.name, entry.help);
         } else {
             CLI::Option* option = app->add_option(entry.name, entry.help);
-            option->type_name(entry.value);
+            option->type_name(entry.value)->required(entry.required);
             if (entry.number) {
                 option->check(CLI::Range(0U, kNumberMax).description(""));
+            }
+            if (!entry.choices.empty()) {
+                option->check(CLI::IsMember(entry.choices).description(""));
+            }
+            if (entry.repeated) {
+                option->take_all();
             }
         }
     }
@@ -404,14 +445,15 @@ int run(int argc, char** argv) {
         for (const std::string& word : complete(Words(argv + 2, argv + argc))) {
             std::printf("%s\n", word.c_str());
         }
-        return kExitDone;
+        return kStatusDone;
     }
-    CLI::App root("Asks a running culvertd: what it does, and to do something.", "culvert-ctl");
-    root.require_subcommand(1);
-    root.footer(
-        "Options may stand before or after the command; COMMAND --help tells more.\n"
-        "Exit status: 0 done, 1 the daemon answered with an error, 2 wrong usage or no answer."
+    CLI::App root(
+        "Asks a running culvertd what it does, or to do something; opens the host's firewall.",
+        "culvert-ctl"
     );
+    root.require_subcommand(1);
+    root.footer("Options may stand before or after the command; COMMAND --help tells more.\n"
+                "Exit status: 0 done, 1 refused or no, 2 wrong usage or no answer.");
     Settings settings;
     add_settings(root, settings);
     for (const CommandEntry& command : commands()) {
@@ -424,7 +466,7 @@ int run(int argc, char** argv) {
             return root.exit(error);  // --help
         }
         complain(explain(root, error));
-        return kExitUsage;
+        return kStatusUsage;
     }
 
     const CLI::App& app = deepest(root);
@@ -433,9 +475,11 @@ int run(int argc, char** argv) {
     settings.watch = root.get_option("--watch")->count() != 0;
     if (settings.watch && command.kind != CommandKind::show) {
         complain("--watch repeats commands that show something; \"" + words + "\" does not");
-        return kExitUsage;
+        return kStatusUsage;
     }
-    return run_command(settings, command, collect_params(app, command));
+    return command.kind == CommandKind::local
+               ? run_local(settings, command, collect_call(app, command))
+               : run_command(settings, command, collect_params(app, command));
 }
 
 }  // namespace

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Which function carries out which command.
+#include "ctl/local_command.hpp"
+
+#include <array>
+
+#include "ctl/firewall_commands.hpp"
+
+namespace culvert::ctl {
+namespace {
+
+using Run = LocalAnswer (*)(const LocalCall&, const MakeFirewall&);
+struct Entry {
+    std::string_view method;
+    Run run;
+};
+constexpr std::array<Entry, 5> kEntries = {{
+    {"enable-protocol", enable_protocol},
+    {"disable-protocol", disable_protocol},
+    {"list-protocols", list_protocols},
+    {"check-protocol", check_protocol},
+    {"firewall/explain", explain_packet},
+}};
+
+}  // namespace
+
+const Words& LocalCall::values(std::string_view option) const {
+    static const Words kNone;
+    const auto found = options.find(option);
+    return found == options.end() ? kNone : found->second;
+}
+
+std::optional<std::string> LocalCall::value(std::string_view option) const {
+    const Words& all = values(option);
+    return all.empty() ? std::nullopt : std::optional(all.back());
+}
+
+LocalAnswer
+run_local_command(std::string_view method, const LocalCall& call, const MakeFirewall& make) {
+    for (const Entry& entry : kEntries) {
+        if (entry.method == method) {
+            return entry.run(call, make);
+        }
+    }
+    return {kStatusUsage, {}, {"there is no command \"" + std::string(method) + "\""}};
+}
+
+}  // namespace culvert::ctl
