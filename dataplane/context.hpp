@@ -10,6 +10,7 @@
 #include <optional>
 #include <vector>
 
+#include "dataplane/admission_memo.hpp"
 #include "dataplane/counters.hpp"
 #include "dataplane/flow_cache.hpp"
 #include "dataplane/icmp_limiter.hpp"
@@ -45,6 +46,7 @@ struct Context {
     IcmpLimiter ask_limiter;   ///< Of questions to the slow path that any packet may raise.
     IcmpLimiter icmp_limiter;  ///< Of errors told to senders.
     KnownPeers known_peers;
+    AdmissionMemo admissions;
     std::optional<Reassembler> reassembler;  ///< Of outer fragments.
     std::vector<SpreadQueue*> spread;  ///< Of each worker; empty: every worker keeps what it gets.
     std::vector<TxQueue> spread_out;   ///< By worker: what is about to go into its queue.

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // The stages of decapsulation, in order: 1. outer headers, 2. fragments, 3. listener and local
-// address, 4. tunnel header, 5. checksums, 6. peer, 7. what the tunnel admits, 8. strip, 9. ECN.
-// See decap.hpp.
+// address, 4. tunnel header, 5. checksums, 6. peer, 7. the host's firewall, 8. what the tunnel
+// admits, 9. strip, 10. ECN. A packet that the firewall does not let in changes no state: it is
+// asked before a sequence number is noted or a peer is learnt. See decap.hpp.
 
 #include "dataplane/decap.hpp"
 
@@ -291,9 +292,43 @@ Decap reassemble(
 
 namespace {
 
-/// Stages 4 to 7: the tunnel port of a packet for `listener`, or kPortNone and why. Sets `parsed`;
+/// What the host's firewall says of a packet that came in by `in_port`.
+Admitted ask_firewall(
+    Context& context,
+    std::uint16_t in_port,
+    const tunnels::Outer& outer,
+    std::span<const std::byte> head
+) noexcept {
+    const Snapshot& snapshot = *context.snapshot;
+    if (snapshot.admission == nullptr) {
+        return {};
+    }
+    const bool has_ports = outer.ip_protocol == tunnels::kIpProtocolUdp;
+    // The UDP header stands in front of the payload, and was checked to be whole.
+    const std::uint16_t source_port =
+        has_ports ? tunnels::load<tunnels::Be16>(head.data() + outer.payload_offset - 8).host()
+                  : std::uint16_t{0};
+    return context.admissions.judge(
+        *snapshot.admission,
+        {.source = outer.source,
+         .destination = outer.destination,
+         .source_port = source_port,
+         .destination_port = outer.udp_destination,
+         .bridge = snapshot.ports[in_port].bridge,
+         .protocol = outer.ip_protocol},
+        snapshot.version
+    );
+}
+
+/// What is known of a packet once its tunnel is found.
+struct Identity {
+    std::uint16_t port = kPortNone;  ///< The tunnel's.
+    bool alike = true;  ///< Packets that differ in the UDP source port only are treated alike.
+};
+
+/// Stages 4 to 8: the tunnel port of a packet for `listener`, or kPortNone and why. Sets `parsed`;
 /// a drop that is the tunnel's own is counted on its port.
-std::uint16_t identify(
+Identity identify(
     Context& context,
     const Listener& listener,
     const tunnels::Outer& outer,
@@ -313,7 +348,7 @@ std::uint16_t identify(
     reason =
         parsed.drop != DropReason::none ? parsed.drop : verify_checksums(packet, outer, parsed);
     if (reason != DropReason::none) {
-        return kPortNone;
+        return {};
     }
     const PeerKey key{
         .local = outer.destination,
@@ -324,9 +359,14 @@ std::uint16_t identify(
         .payload = parsed.payload};
     const std::uint16_t port = find_peer(snapshot, key, memo, reason);
     if (port == kPortNone) {
-        return kPortNone;
+        return {};
     }
+    const Admitted admitted = ask_firewall(context, arrival.key.in_port, outer, head);
     arrival.key.in_port = port;
+    if (!admitted.yes) {
+        reason = DropReason::firewall;
+        return {port};
+    }
     const TunnelView& tunnel = snapshot.tunnels[snapshot.ports[port].tunnel];
     reason = judge(tunnel, packet, outer, parsed, tunnel_bytes.first(parsed.header_bytes));
     // A super-frame of tunnel packets (UDP segmentation of the outer packet) holds several inner
@@ -336,7 +376,7 @@ std::uint16_t identify(
         packet::offload(packet).checksum_start < outer.payload_offset) {
         reason = DropReason::offload_malformed;
     }
-    return port;
+    return {port, admitted.holds_for_peer};
 }
 
 /// Remembers a peer by the headers of one of its packets, when packets like it are treated alike.
@@ -371,7 +411,7 @@ void learn_peer(
     context.known_peers.insert(peer, frame);
 }
 
-/// Stages 8 and 9, for a packet of the tunnel of arrival.key.in_port.
+/// Stages 9 and 10, for a packet of the tunnel of arrival.key.in_port.
 DropReason strip(
     Context& context, Arrival& arrival, const tunnels::Outer& outer, const tunnels::Parsed& parsed
 ) noexcept {
@@ -422,11 +462,13 @@ Decap decap(Context& context, PeerMemo& memo, Arrival& arrival, DropReason& reas
     }
     tunnels::Parsed parsed;
     const std::uint16_t in_port = arrival.key.in_port;
-    const std::uint16_t port = identify(context, *listener, outer, memo, arrival, parsed, reason);
-    if (port == kPortNone || reason != DropReason::none) {
+    const Identity found = identify(context, *listener, outer, memo, arrival, parsed, reason);
+    if (found.port == kPortNone || reason != DropReason::none) {
         return Decap::dropped;
     }
-    learn_peer(context, arrival, in_port, *listener, outer, parsed);
+    if (found.alike) {
+        learn_peer(context, arrival, in_port, *listener, outer, parsed);
+    }
     reason = strip(context, arrival, outer, parsed);
     if (reason != DropReason::none) {
         return Decap::dropped;

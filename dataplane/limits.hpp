@@ -30,6 +30,10 @@ inline constexpr std::size_t kSegmentsPerPacketMax = kSuperFrameBytesMax / kMbuf
 /// Tunnel peers whose headers a worker recognises without parsing; of others they are parsed.
 inline constexpr std::size_t kKnownPeers = 64;
 
+/// Answers about tunnel peers, or flows, that a worker keeps (admission_memo.hpp); of others the
+/// host's rules are gone through again.
+inline constexpr std::size_t kAdmissionsKept = 4096;
+
 /// What the length field of an outer IPv4 header can say (of IPv6 a little more fits).
 inline constexpr std::size_t kOuterPacketBytesMax = 65535;
 

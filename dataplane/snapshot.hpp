@@ -14,6 +14,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "dataplane/admission.hpp"
 #include "dataplane/l3_view.hpp"
 #include "dataplane/limits.hpp"
 #include "dataplane/oversize.hpp"
@@ -141,7 +142,8 @@ struct Snapshot {
     std::vector<Listener> listeners;
     PeerTable peers;
     std::unordered_set<IpAddress> local_addresses;
-    std::vector<std::vector<RxQueue>> rx;  ///< By worker.
+    std::shared_ptr<const Admission> admission;  ///< Null: every tunnel packet is let in.
+    std::vector<std::vector<RxQueue>> rx;        ///< By worker.
 
     [[nodiscard]] const PortView* port(std::uint16_t index) const noexcept {
         return index < ports.size() ? &ports[index] : nullptr;

@@ -49,6 +49,7 @@ namespace culvert::tunnels {
     X(lisp_flags,             "The LISP flags contradict each other (RFC 9300 section 5.3).") \
     X(tunnel_unknown_peer,    "No tunnel of this type has this remote address.") \
     X(tunnel_unknown_key,     "The remote address is known, but not with this key or VNI, or not with this kind of payload.") \
+    X(firewall,               "The host's firewall (INPUT) does not let the tunnel packet in; see culvert-ctl firewall show.") \
     X(inner_malformed,        "The decapsulated frame is shorter than an Ethernet header, or the packet than its IP header.") \
     X(ecn_illegal,            "The outer packet is marked Congestion Experienced and the inner one is Not-ECT (RFC 6040 section 4.2).") \
     X(l3_not_ip,              "The tunnel carries IP packets only, and this is none.") \
