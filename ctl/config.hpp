@@ -14,6 +14,7 @@
 #include "ctl/config_item.hpp"
 #include "ctl/tunnel_config.hpp"
 #include "dataplane/limits.hpp"
+#include "firewall/host.hpp"
 #include "tunnels/address.hpp"
 
 namespace culvert::ctl {
@@ -60,6 +61,24 @@ struct FlowCacheConfig {                                 // [flow_cache]: max_fl
     std::uint32_t max_flows = dataplane::kFlowsDefault;  ///< kFlowsMin-kFlowsMax.
     std::uint32_t idle_timeout_s = 10;  ///< An entry unused for this long is removed, 1-3600.
     bool operator==(const FlowCacheConfig&) const = default;
+};
+
+/// What becomes of a tunnel packet of which the host's rules give no definite answer.
+enum class UnknownPolicy : std::uint8_t { accept, drop };
+
+/// Which rules the daemon keeps in the host's firewall by itself.
+enum class ManagePolicy : std::uint8_t {
+    off,
+    gre,      ///< GRE from everywhere.
+    tunnels,  ///< The types of the tunnels there are, from their remote addresses.
+};
+
+struct FirewallConfig {   // [firewall]: backend needs a restart
+    bool enforce = true;  ///< Tunnel packets have to be let in by the host's rules (INPUT).
+    UnknownPolicy unknown = UnknownPolicy::accept;
+    ManagePolicy manage = ManagePolicy::off;
+    firewall::BackendChoice backend = firewall::BackendChoice::automatic;
+    bool operator==(const FirewallConfig&) const = default;
 };
 
 /// "address/prefix" of a local port.
@@ -146,6 +165,7 @@ struct DesiredState {
     DpdkConfig dpdk;
     WorkerConfig workers;
     FlowCacheConfig flow_cache;
+    FirewallConfig firewall;
     std::vector<BridgeConfig> bridges;
     std::vector<PortConfig> ports;
     std::vector<TunnelConfig> tunnels;
@@ -153,7 +173,7 @@ struct DesiredState {
 
     /// The same daemon with nothing to forward: what a start begins from.
     [[nodiscard]] DesiredState without_items() const {
-        return {daemon, dpdk, workers, flow_cache, {}, {}, {}};
+        return {daemon, dpdk, workers, flow_cache, firewall, {}, {}, {}};
     }
 };
 

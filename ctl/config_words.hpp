@@ -32,6 +32,8 @@ inline constexpr std::array<std::string_view, 5> kDpdkKeys{
 inline constexpr std::array<std::string_view, 5> kWorkersKeys{
     "count", "cpus", "idle", "idle_sleep_us", "spread"};
 inline constexpr std::array<std::string_view, 2> kFlowCacheKeys{"max_flows", "idle_timeout_s"};
+inline constexpr std::array<std::string_view, 4> kFirewallKeys{
+    "enforce", "unknown", "manage", "backend"};
 /// `local`, `static_mac` and `eid` are sections of their own inside a bridge.
 inline constexpr std::array<std::string_view, 7> kBridgeKeys{
     "name", "mac_ageing_s", "mac_table_size", "split_horizon", "local", "static_mac", "eid"};
@@ -93,6 +95,7 @@ inline constexpr Section kDaemonSection{"daemon", false, kDaemonKeys};
 inline constexpr Section kDpdkSection{"dpdk", false, kDpdkKeys};
 inline constexpr Section kWorkersSection{"workers", false, kWorkersKeys};
 inline constexpr Section kFlowCacheSection{"flow_cache", false, kFlowCacheKeys};
+inline constexpr Section kFirewallSection{"firewall", false, kFirewallKeys};
 inline constexpr Section kBridgeSection{"bridge", true, kBridgeKeys};
 inline constexpr Section kBridgeLocalSection{"bridge.local", false, kBridgeLocalKeys};
 inline constexpr Section kStaticMacSection{"bridge.static_mac", true, kStaticMacKeys};
@@ -101,8 +104,8 @@ inline constexpr Section kRlocSection{"bridge.eid.rloc", true, kRlocKeys};
 inline constexpr Section kPortSection{"port", true, kPortKeys};
 inline constexpr Section kTunnelSection{"tunnel", true, kTunnelKeys};
 
-inline constexpr std::array<std::string_view, 7> kSectionKeys{
-    "daemon", "dpdk", "workers", "flow_cache", "bridge", "port", "tunnel"};
+inline constexpr std::array<std::string_view, 8> kSectionKeys{
+    "daemon", "dpdk", "workers", "flow_cache", "firewall", "bridge", "port", "tunnel"};
 
 template <class E>
 struct Word {
@@ -116,12 +119,22 @@ inline constexpr std::array<Word<LogLevel>, 4> kLogLevelWords{{
     {"warning", LogLevel::warning},
     {"error", LogLevel::error},
 }};
-inline constexpr std::array<Word<Hugepages>, 2> kHugepagesWords{{
-    {"auto", Hugepages::automatic},
-    {"never", Hugepages::never},
-}};
+inline constexpr std::array<Word<Hugepages>, 2> kHugepagesWords{
+    {{"auto", Hugepages::automatic}, {"never", Hugepages::never}}};
 /// Value: does an idle worker sleep?
 inline constexpr std::array<Word<bool>, 2> kIdleWords{{{"sleep", true}, {"poll", false}}};
+inline constexpr std::array<Word<UnknownPolicy>, 2> kUnknownWords{
+    {{"accept", UnknownPolicy::accept}, {"drop", UnknownPolicy::drop}}};
+inline constexpr std::array<Word<ManagePolicy>, 3> kManageWords{{
+    {"off", ManagePolicy::off},
+    {"gre", ManagePolicy::gre},
+    {"tunnels", ManagePolicy::tunnels},
+}};
+inline constexpr std::array<Word<firewall::BackendChoice>, 3> kBackendWords{{
+    {"auto", firewall::BackendChoice::automatic},
+    {"iptables-legacy", firewall::BackendChoice::legacy},
+    {"nftables", firewall::BackendChoice::nft},
+}};
 inline constexpr std::array<Word<PortKind>, 3> kPortKindWords{{
     {"linux", PortKind::linux_interface},
     {"tap", PortKind::tap},
@@ -137,14 +150,10 @@ inline constexpr std::array<Word<VlanMode>, 4> kVlanModeWords{{
 inline constexpr std::string_view kFlowWord = "flow";
 /// What stands for a TOS or TTL that is the inner packet's.
 inline constexpr std::string_view kInheritWord = "inherit";
-inline constexpr std::array<Word<tunnels::Payload>, 2> kPacketTypeWords{{
-    {"l2", tunnels::Payload::ethernet},
-    {"l3", tunnels::Payload::ip},
-}};
-inline constexpr std::array<Word<tunnels::EcnMode>, 2> kEcnWords{{
-    {"normal", tunnels::EcnMode::normal},
-    {"compatibility", tunnels::EcnMode::compatibility},
-}};
+inline constexpr std::array<Word<tunnels::Payload>, 2> kPacketTypeWords{
+    {{"l2", tunnels::Payload::ethernet}, {"l3", tunnels::Payload::ip}}};
+inline constexpr std::array<Word<tunnels::EcnMode>, 2> kEcnWords{
+    {{"normal", tunnels::EcnMode::normal}, {"compatibility", tunnels::EcnMode::compatibility}}};
 inline constexpr std::array<Word<dataplane::Oversize>, 5> kOversizeWords{{
     {"ptb", dataplane::Oversize::ptb},
     {"fragment-outer", dataplane::Oversize::fragment_outer},
@@ -152,10 +161,8 @@ inline constexpr std::array<Word<dataplane::Oversize>, 5> kOversizeWords{{
     {"clamp-mss", dataplane::Oversize::clamp_mss},
     {"drop", dataplane::Oversize::drop},
 }};
-inline constexpr std::array<Word<LatePolicy>, 2> kLateWords{{
-    {"accept", LatePolicy::accept},
-    {"drop", LatePolicy::drop},
-}};
+inline constexpr std::array<Word<LatePolicy>, 2> kLateWords{
+    {{"accept", LatePolicy::accept}, {"drop", LatePolicy::drop}}};
 
 template <class E, std::size_t N>
 [[nodiscard]] constexpr std::string_view

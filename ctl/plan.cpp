@@ -39,6 +39,15 @@ std::string text(LogLevel value) {
 std::string text(Hugepages value) {
     return quote(word_of(kHugepagesWords, value));
 }
+std::string text(UnknownPolicy value) {
+    return quote(word_of(kUnknownWords, value));
+}
+std::string text(ManagePolicy value) {
+    return quote(word_of(kManageWords, value));
+}
+std::string text(firewall::BackendChoice value) {
+    return quote(word_of(kBackendWords, value));
+}
 std::string text(const tunnels::MacAddress& value) {
     return value.to_string();
 }
@@ -128,6 +137,13 @@ void visit_fields(const TunnelConfig& from, const TunnelConfig& to, Visit visit)
     visit("vlan", from.vlan, to.vlan);
 }
 
+template <class Visit>
+void visit_fields(const FirewallConfig& from, const FirewallConfig& to, Visit visit) {
+    visit("enforce", from.enforce, to.enforce);
+    visit("unknown", from.unknown, to.unknown);
+    visit("manage", from.manage, to.manage);
+}
+
 /// The settings that only a start of the daemon reads.
 template <class Visit>
 void visit_restart_fields(const DesiredState& from, const DesiredState& to, Visit visit) {
@@ -149,6 +165,7 @@ void visit_restart_fields(const DesiredState& from, const DesiredState& to, Visi
     visit("[workers] idle_sleep_us", from.workers.idle_sleep_us, to.workers.idle_sleep_us);
     visit("[workers] spread", from.workers.spread, to.workers.spread);
     visit("[flow_cache] max_flows", from.flow_cache.max_flows, to.flow_cache.max_flows);
+    visit("[firewall] backend", from.firewall.backend, to.firewall.backend);
 }
 
 /// "key 1 -> 2, other none -> 5".
@@ -385,6 +402,9 @@ struct Describer {
         return "set log_level " + text(action.to.daemon.log_level) + ", idle_timeout_s " +
                text(action.to.flow_cache.idle_timeout_s);
     }
+    std::string operator()(const ChangeFirewall& action) const {
+        return "change firewall: " + differences(action.from, action.to);
+    }
 };
 
 }  // namespace
@@ -409,6 +429,9 @@ Result<std::vector<Action>> plan(const DesiredState& from, const DesiredState& t
     if (from.daemon.log_level != to.daemon.log_level ||
         from.flow_cache.idle_timeout_s != to.flow_cache.idle_timeout_s) {
         actions.emplace_back(ChangeRuntime{to});
+    }
+    if (from.firewall != to.firewall) {
+        actions.emplace_back(ChangeFirewall{from.firewall, to.firewall});
     }
     return actions;
 }

@@ -50,6 +50,11 @@ struct ChangeRuntime {
     DesiredState to;
 };  ///< log_level, flow_cache.idle_timeout_s.
 
+struct ChangeFirewall {
+    FirewallConfig from;
+    FirewallConfig to;
+};  ///< enforce, unknown, manage.
+
 using Action = std::variant<
     RemoveTunnel,
     RemovePort,
@@ -60,7 +65,8 @@ using Action = std::variant<
     ChangePort,
     AddTunnel,
     ChangeTunnel,
-    ChangeRuntime>;
+    ChangeRuntime,
+    ChangeFirewall>;
 
 /// Actions in the order of application: removals (tunnels, ports, bridges) first, then additions
 /// and changes (bridges, ports, tunnels). An item that is equal on both sides appears in no action.

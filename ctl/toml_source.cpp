@@ -30,11 +30,12 @@ constexpr std::uint64_t kCpuMax = 1023;           // CPU_SETSIZE - 1.
 constexpr std::size_t kSocketPathBytesMax = 107;  // sizeof(sockaddr_un::sun_path) - 1.
 constexpr std::size_t kFilePrefixBytesMax = 32;
 
-constexpr std::array<const Section*, 11> kSections{
+constexpr std::array<const Section*, 12> kSections{
     &kDaemonSection,
     &kDpdkSection,
     &kWorkersSection,
     &kFlowCacheSection,
+    &kFirewallSection,
     &kBridgeSection,
     &kBridgeLocalSection,
     &kStaticMacSection,
@@ -201,6 +202,15 @@ FlowCacheConfig read_flow_cache(const TomlTable& table) {
     return flow_cache;
 }
 
+FirewallConfig read_firewall(const TomlTable& table) {
+    FirewallConfig firewall;
+    table.read("enforce", firewall.enforce);
+    table.read("unknown", kUnknownWords, firewall.unknown);
+    table.read("manage", kManageWords, firewall.manage);
+    table.read("backend", kBackendWords, firewall.backend);
+    return firewall;
+}
+
 DesiredState read_state(const toml::table& root, FirstError& error) {
     DesiredState state;
     check_sections(root, error);
@@ -218,6 +228,9 @@ DesiredState read_state(const toml::table& root, FirstError& error) {
     }
     for (const TomlTable& table : tables(kFlowCacheSection)) {
         state.flow_cache = read_flow_cache(table);
+    }
+    for (const TomlTable& table : tables(kFirewallSection)) {
+        state.firewall = read_firewall(table);
     }
     for (const TomlTable& table : tables(kBridgeSection)) {
         state.bridges.push_back(read_bridge(table));

@@ -57,6 +57,7 @@ const Surroundings& surroundings_of(std::string_view section) {
         {"dpdk", {"[dpdk]\n", {}, ""}},
         {"workers", {"[workers]\n", {}, ""}},
         {"flow_cache", {"[flow_cache]\n", {}, ""}},
+        {"firewall", {"[firewall]\n", {}, ""}},
         {"bridge", {"[[bridge]]\n", {{"name", "\"br0\""}}, ""}},
         {"bridge.local", {kBridge + "[bridge.local]\n", {}, ""}},
         {"bridge.static_mac",
@@ -251,6 +252,10 @@ const std::map<std::string_view, std::string>& other_values() {
         {"spread", "false"},
         {"max_flows", "1024"},
         {"idle_timeout_s", "1"},
+        {"enforce", "false"},
+        {"unknown", "\"drop\""},
+        {"manage", "\"gre\""},
+        {"backend", "\"nftables\""},
     };
     return values;
 }

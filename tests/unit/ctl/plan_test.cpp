@@ -393,6 +393,20 @@ TEST(Plan, RuntimeSettingsChangeLast) {
     );
 }
 
+TEST(Plan, FirewallSettingsChangeInPlace) {
+    EXPECT_THAT(
+        after([](DesiredState& s) {
+            s.firewall.enforce = false;
+            s.firewall.manage = ManagePolicy::gre;
+        }),
+        ElementsAre("change firewall: enforce true -> false, manage \"off\" -> \"gre\"")
+    );
+    EXPECT_THAT(
+        after([](DesiredState& s) { s.firewall.unknown = UnknownPolicy::drop; }),
+        ElementsAre("change firewall: unknown \"accept\" -> \"drop\"")
+    );
+}
+
 TEST(Plan, KeysThatNeedARestartAreRefusedByName) {
     const std::vector<std::pair<std::function<void(DesiredState&)>, std::string>> changes{
         {[](DesiredState& s) { s.daemon.socket = "/run/x"; },
@@ -421,6 +435,8 @@ TEST(Plan, KeysThatNeedARestartAreRefusedByName) {
          "[workers] idle_sleep_us (from 200 to 1)"},
         {[](DesiredState& s) { s.flow_cache.max_flows = 1024; },
          "[flow_cache] max_flows (from 1048576 to 1024)"},
+        {[](DesiredState& s) { s.firewall.backend = firewall::BackendChoice::nft; },
+         "[firewall] backend (from \"auto\" to \"nftables\")"},
     };
     for (const auto& [change, named] : changes) {
         DesiredState to = sample();

@@ -62,6 +62,11 @@ idle_sleep_us = 10000
 [flow_cache]
 max_flows = 1024
 idle_timeout_s = 3600
+[firewall]
+enforce = false
+unknown = "drop"
+manage = "tunnels"
+backend = "iptables-legacy"
 )");
     EXPECT_EQ(
         state.daemon, (DaemonConfig{"/run/x.ctl", LogLevel::warning, "/var/log/x.log", {0, 3}})
@@ -72,6 +77,11 @@ idle_timeout_s = 3600
     );
     EXPECT_EQ(state.workers, (WorkerConfig{2, {2, 1}, false, 10000}));
     EXPECT_EQ(state.flow_cache, (FlowCacheConfig{1024, 3600}));
+    EXPECT_EQ(
+        state.firewall,
+        (FirewallConfig{
+            false, UnknownPolicy::drop, ManagePolicy::tunnels, firewall::BackendChoice::legacy})
+    );
 }
 
 TEST(TomlSource, ReadsBridgeWithLocalPortAndStaticMacs) {
