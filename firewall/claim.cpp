@@ -17,7 +17,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <optional>
@@ -27,13 +26,10 @@
 #include <utility>
 #include <vector>
 
-#include <fcntl.h>
 #include <net/if.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include <linux/netlink.h>
-#include <nftables/libnftables.h>
+#include "firewall/nft_context.hpp"
 
 namespace culvert::firewall {
 
@@ -174,41 +170,6 @@ Outcome check_interface(const std::string& interface) {
     return {};
 }
 
-// libnftables ends the process when it gets no socket, so this asks first.
-Outcome check_netlink() {
-    const int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
-    if (fd < 0) {
-        return tl::unexpected(
-            "nftables cannot be reached by netlink: " + error_text(errno) +
-            "; it needs a kernel with CONFIG_NF_TABLES and CONFIG_NETFILTER_NETLINK."
-        );
-    }
-    close(fd);
-    return {};
-}
-
-// libnftables opens its socket without close-on-exec. A program that this process starts would
-// inherit it and keep the owned tables alive after this process was killed.
-void close_netfilter_sockets_on_exec() {
-    std::error_code error;
-    for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd", error)) {
-        const auto number = parse_number(entry.path().filename().string());
-        if (!number) {
-            continue;
-        }
-        const int fd = static_cast<int>(*number);
-        int domain = 0;
-        int protocol = 0;
-        socklen_t domain_bytes = sizeof(domain);
-        socklen_t protocol_bytes = sizeof(protocol);
-        if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &domain_bytes) == 0 &&
-            getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &protocol_bytes) == 0 &&
-            domain == AF_NETLINK && protocol == NETLINK_NETFILTER) {
-            fcntl(fd, F_SETFD, FD_CLOEXEC);
-        }
-    }
-}
-
 std::vector<std::string_view> lines_of(std::string_view text) {
     std::vector<std::string_view> lines;
     while (!text.empty()) {
@@ -243,41 +204,17 @@ std::string delete_command(const std::string& table) {
     return "delete table netdev " + table + "\n";
 }
 
-struct ContextDeleter {
-    void operator()(nft_ctx* context) const { nft_ctx_free(context); }
-};
-
 }  // namespace
 
 struct InterfaceClaims::Implementation {
-    // Freeing the context closes the socket that owns the tables.
-    std::unique_ptr<nft_ctx, ContextDeleter> context;
+    NftContext context;  ///< Its socket owns the tables.
     std::string instance;
     Process self;
     bool use_owner_flag = false;
     std::set<std::string> claimed;  ///< Interface names.
 
-    // Runs one transaction and returns what it printed, or the first line of what went wrong.
     [[nodiscard]] tl::expected<std::string, std::string> run(const std::string& script) const {
-        errno = 0;
-        if (nft_run_cmd_from_buffer(context.get(), script.c_str()) == 0) {
-            return std::string(nft_ctx_get_output_buffer(context.get()));
-        }
-        const int error = errno;
-        constexpr std::string_view kPrefix = "Error: ";
-        const std::string text = nft_ctx_get_error_buffer(context.get());
-        std::string_view line = std::string_view(text).substr(0, text.find('\n'));
-        if (line.starts_with(kPrefix)) {
-            line.remove_prefix(kPrefix.size());
-        }
-        return tl::unexpected(line.empty() ? error_text(error) : std::string(line));
-    }
-
-    [[nodiscard]] bool would_run(const std::string& script) const {
-        nft_ctx_set_dry_run(context.get(), true);
-        const bool outcome = run(script).has_value();
-        nft_ctx_set_dry_run(context.get(), false);
-        return outcome;
+        return context.run(script);
     }
 
     [[nodiscard]] std::string table_name(const std::string& interface) const {
@@ -377,10 +314,15 @@ InterfaceClaims::~InterfaceClaims() {
 
 tl::expected<std::unique_ptr<InterfaceClaims>, std::string>
 InterfaceClaims::open(const std::string& instance, bool use_owner_flag) {
-    if (auto checked = check_instance(instance).and_then(check_netlink); !checked) {
+    if (auto checked = check_instance(instance); !checked) {
         return tl::unexpected(checked.error());
     }
+    auto context = NftContext::open();
+    if (!context) {
+        return tl::unexpected(context.error());
+    }
     auto implementation = std::make_unique<Implementation>();
+    implementation->context = std::move(*context);
     implementation->instance = instance;
     implementation->self.pid = static_cast<std::uint64_t>(getpid());
     const auto start_ticks = start_ticks_of(implementation->self.pid);
@@ -391,27 +333,17 @@ InterfaceClaims::open(const std::string& instance, bool use_owner_flag) {
         );
     }
     implementation->self.start_ticks = *start_ticks;
-    implementation->context.reset(nft_ctx_new(NFT_CTX_DEFAULT));
-    nft_ctx* context = implementation->context.get();
-    if (context == nullptr || nft_ctx_buffer_output(context) != 0 ||
-        nft_ctx_buffer_error(context) != 0) {
-        return tl::unexpected(std::string("libnftables cannot be started: out of memory."));
-    }
-    close_netfilter_sockets_on_exec();
-
     const std::string probe =
         "add table netdev " + std::string(kTablePrefix) + escape_for_identifier(instance, false);
-    nft_ctx_set_dry_run(context, true);
-    const auto probed = implementation->run(probe + "\n");
-    nft_ctx_set_dry_run(context, false);
-    if (!probed) {
+    if (const auto probed = implementation->context.dry_run(probe + "\n"); !probed) {
         return tl::unexpected(
             "nftables cannot make netdev tables: " + probed.error() +
             "; it needs CAP_NET_ADMIN and a kernel with CONFIG_NF_TABLES_NETDEV."
         );
     }
     implementation->use_owner_flag =
-        use_owner_flag && implementation->would_run(probe + " { flags owner; }\n");
+        use_owner_flag &&
+        implementation->context.dry_run(probe + " { flags owner; }\n").has_value();
     return std::unique_ptr<InterfaceClaims>(new InterfaceClaims(std::move(implementation)));
 }
 

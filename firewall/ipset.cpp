@@ -20,6 +20,7 @@
 #include <linux/netfilter/nfnetlink.h>
 
 #include "firewall/ipset_attributes.hpp"
+#include "firewall/netfilter_socket.hpp"
 
 namespace culvert::firewall {
 
@@ -27,30 +28,6 @@ namespace {
 
 constexpr std::uint8_t kProtocolVersion = 6;
 constexpr std::uint32_t kSequence = 1;
-// The kernel fills messages of a dump up to 32 KiB.
-constexpr std::size_t kReceiveBytes = 65536;
-// The kernel answers at once or not at all; a reply that does not come must not stop its reader.
-constexpr timeval kReceiveTimeout{5, 0};
-
-struct SocketCloser {
-    void operator()(mnl_socket* socket) const { mnl_socket_close(socket); }
-};
-using Socket = std::unique_ptr<mnl_socket, SocketCloser>;
-
-Socket open_socket() {
-    Socket socket(mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC));
-    if (!socket || mnl_socket_bind(socket.get(), 0, MNL_SOCKET_AUTOPID) < 0 ||
-        setsockopt(
-            mnl_socket_get_fd(socket.get()),
-            SOL_SOCKET,
-            SO_RCVTIMEO,
-            &kReceiveTimeout,
-            sizeof(kReceiveTimeout)
-        ) != 0) {
-        return nullptr;
-    }
-    return socket;
-}
 
 int take_message(const nlmsghdr* message, void* data) {
     const std::size_t header_bytes = MNL_ALIGN(sizeof(nfgenmsg));
@@ -64,11 +41,11 @@ int take_message(const nlmsghdr* message, void* data) {
 
 // Nothing when there is no such set, or no sets at all in this kernel.
 std::optional<IpsetListing> list_set(const std::string& name) {
-    const Socket socket = open_socket();
+    auto socket = NetfilterSocket::open();
     if (!socket || name.empty() || name.size() >= IPSET_MAXNAMELEN) {
         return std::nullopt;
     }
-    std::vector<char> buffer(kReceiveBytes);
+    alignas(nlmsghdr) std::array<char, 256> buffer{};
     nlmsghdr* request = mnl_nlmsg_put_header(buffer.data());
     request->nlmsg_type = NFNL_SUBSYS_IPSET << 8U | IPSET_CMD_LIST;
     request->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
@@ -77,26 +54,11 @@ std::optional<IpsetListing> list_set(const std::string& name) {
     header->version = NFNETLINK_V0;
     mnl_attr_put_u8(request, IPSET_ATTR_PROTOCOL, kProtocolVersion);
     mnl_attr_put_strz(request, IPSET_ATTR_SETNAME, name.c_str());
-    if (mnl_socket_sendto(socket.get(), request, request->nlmsg_len) < 0) {
+    IpsetListing listing;
+    if (!socket->ask(request, take_message, &listing)) {
         return std::nullopt;
     }
-    IpsetListing listing;
-    const unsigned port = mnl_socket_get_portid(socket.get());
-    for (;;) {
-        const ssize_t bytes = mnl_socket_recvfrom(socket.get(), buffer.data(), buffer.size());
-        if (bytes <= 0) {
-            return std::nullopt;
-        }
-        const int outcome = mnl_cb_run(
-            buffer.data(), static_cast<std::size_t>(bytes), kSequence, port, take_message, &listing
-        );
-        if (outcome == MNL_CB_STOP) {
-            return listing;
-        }
-        if (outcome < 0) {
-            return std::nullopt;
-        }
-    }
+    return listing;
 }
 
 std::string name_of_index(std::uint16_t index) {
