@@ -46,7 +46,6 @@ struct Context {
     IcmpLimiter ask_limiter;   ///< Of questions to the slow path that any packet may raise.
     IcmpLimiter icmp_limiter;  ///< Of errors told to senders.
     KnownPeers known_peers;
-    AdmissionMemo admissions;
     std::optional<Reassembler> reassembler;  ///< Of outer fragments.
     std::vector<SpreadQueue*> spread;  ///< Of each worker; empty: every worker keeps what it gets.
     std::vector<TxQueue> spread_out;   ///< By worker: what is about to go into its queue.
@@ -55,6 +54,7 @@ struct Context {
     std::vector<TxQueue> tx;              ///< By port index.
     std::vector<std::uint16_t> tx_ports;  ///< Ports with packets in `tx`.
     std::vector<std::uint16_t> targets;   ///< Scratch of flood().
+    AdmissionMemo admissions;             ///< Last, as it is large and seldom asked.
 
     /// Counts and frees.
     void drop(rte_mbuf* packet, DropReason reason, std::uint16_t port) noexcept {
