@@ -188,6 +188,7 @@ public:
         const Watch kernel(io_, parts_.underlay.event_fd(), [this] {
             switch_.on_events(parts_.underlay.read_events());
         });
+        const Watch guard(io_, parts_.guard.fd(), [this] { switch_.on_firewall(); });
         tick();
         wait_for_signal();
         logger("culvertd").info("culvertd {} forwards: {}", CULVERT_VERSION, status_line(start_));
@@ -301,9 +302,13 @@ int run(const std::string& path, const DesiredState& state, Underlay& underlay) 
         return fail(workers.error(), kExitEnvironment);
     }
     SlowPath slow_path(**workers, flows);
+    // It has read the host's rules before anything is forwarded.
+    firewall::Guard guard([choice = state.firewall.backend] {
+        return std::make_unique<firewall::HostFirewall>(choice);
+    });
     Daemon daemon(
         path,
-        {**workers, flows, slow_path, underlay, **claims, (*eal)->pools()},
+        {**workers, flows, slow_path, underlay, **claims, guard, (*eal)->pools()},
         upcall_wake.fd,
         state
     );

@@ -22,7 +22,7 @@ using Json = nlohmann::ordered_json;
 
 /// The keys of a tunnel that its line has a place for. Other options stand behind them where they
 /// differ from the default.
-constexpr std::array<std::string_view, 12> kTunnelLineKeys{
+constexpr std::array<std::string_view, 13> kTunnelLineKeys{
     "name",
     "role",
     "type",
@@ -34,7 +34,8 @@ constexpr std::array<std::string_view, 12> kTunnelLineKeys{
     "vlan_mode",
     "tag",
     "trunks",
-    "next_hop"};
+    "next_hop",
+    "firewall"};
 
 bool has_place(std::string_view key) {
     return std::find(kTunnelLineKeys.begin(), kTunnelLineKeys.end(), key) != kTunnelLineKeys.end();
@@ -108,6 +109,8 @@ Json tunnel_json(const CommandContext& context, const SwitchPort& port) {
     }
     json.update(vlan_json(port.vlan));
     json["next_hop"] = next_hop_json(context, port);
+    json["firewall"] = verdict_json(port.firewall);
+    json["firewall"]["text"] = to_text(port.firewall);
     return json;
 }
 
@@ -189,6 +192,7 @@ std::string tunnel_text(const Json& tunnel) {
         text +=
             fmt::format("        {}: {}\n", text_or(hop, "state", ""), text_or(hop, "trouble", ""));
     }
+    text += fmt::format("        firewall: {}\n", text_or(tunnel["firewall"], "text", ""));
     return text;
 }
 

@@ -57,6 +57,18 @@ Json vlan_json(const VlanConfig& vlan) {
     return json;
 }
 
+Json verdict_json(const TunnelVerdict& verdict) {
+    Json json;
+    json["verdict"] = to_string(verdict.kind);
+    json["enforced"] = verdict.enforced;
+    json["lets_in"] = verdict.lets_in || !verdict.enforced;
+    json["rule"] = verdict.rule.empty() ? Json(nullptr) : Json(verdict.rule);
+    if (!verdict.unknowns.empty()) {
+        json["unknowns"] = verdict.unknowns;
+    }
+    return json;
+}
+
 Json tunnel_details(const SwitchPort& port, const PortTotals& totals, const Json& next_hop) {
     TunnelConfig tunnel = port.tunnel;
     tunnel.oversize = tunnel.effective_oversize();
@@ -71,6 +83,7 @@ Json tunnel_details(const SwitchPort& port, const PortTotals& totals, const Json
     }
     json.update(vlan_json(port.vlan));
     json["next_hop"] = next_hop;
+    json["firewall"] = verdict_json(port.firewall);
     json["counters"] = {
         {"rx_packets", totals.rx_packets},
         {"rx_bytes", totals.rx_bytes},

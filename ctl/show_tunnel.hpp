@@ -22,6 +22,9 @@ namespace culvert::ctl {
 /// The VLAN keys.
 [[nodiscard]] nlohmann::ordered_json vlan_json(const VlanConfig& vlan);
 
+/// What the host's firewall says of its packets.
+[[nodiscard]] nlohmann::ordered_json verdict_json(const TunnelVerdict& verdict);
+
 /// `next_hop` is the tunnel's in `show`; its `path_mtu` is there once the next hop is resolved.
 [[nodiscard]] nlohmann::ordered_json tunnel_details(
     const SwitchPort& port, const PortTotals& totals, const nlohmann::ordered_json& next_hop

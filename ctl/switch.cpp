@@ -159,6 +159,7 @@ check_devices(const DesiredState& from, const DesiredState& to, const Underlay& 
 
 Switch::Switch(const SwitchParts& parts, const DesiredState& running)
     : parts_(parts), running_(running) {
+    take_policy(parts_.guard.take());
     parts_.slow_path.on_fdb_change = [this](std::uint16_t bridge, const FdbKey& key) {
         for (const auto& [index, port] : model_.ports) {
             const Resolution& resolution = port.resolution;
@@ -225,6 +226,7 @@ Result<Switch::Applied> Switch::apply(const DesiredState& wanted) {
     // are resolved.
     on_events(parts_.underlay.read_events());
     resolve_all();
+    keep_rules();
     changed_ = changed_ || !actions->empty() || version_ == 0;
     publish_if_changed();
     return Applied{std::move(done), std::move(trouble)};
@@ -321,6 +323,8 @@ Result<void> Switch::execute(const Action& action, Devices& ahead) {
                 change_tunnel(a.to);
             } else if constexpr (std::is_same_v<T, ChangeRuntime>) {
                 log_set_level(a.to.daemon.log_level);
+            } else if constexpr (std::is_same_v<T, ChangeFirewall>) {
+                changed_ = true;  // By `running_`, once all is done.
             } else {
                 remove_port(a.name);
             }

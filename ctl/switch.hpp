@@ -20,6 +20,7 @@
 #include "dataplane/eal.hpp"
 #include "dataplane/worker.hpp"
 #include "firewall/claim.hpp"
+#include "firewall/guard.hpp"
 
 namespace culvert::ctl {
 
@@ -30,6 +31,7 @@ struct SwitchParts {
     SlowPath& slow_path;
     Underlay& underlay;
     firewall::InterfaceClaims& claims;
+    firewall::Guard& guard;
     dataplane::PacketPools pools;
 };
 
@@ -60,9 +62,14 @@ public:
     [[nodiscard]] const DesiredState& running() const { return running_; }
     [[nodiscard]] const SwitchModel& model() const { return model_; }
 
+    /// The host's input policy as it was read last; never null.
+    [[nodiscard]] const firewall::Policy& policy() const { return *policy_; }
+
     void on_events(const std::vector<NetlinkEvent>& events);
     /// About ten times a second: neighbours, DPDK link state, ageing.
     void tick();
+    /// Takes what the guard has: rules that changed, and what it did.
+    void on_firewall();
     /// Answers upcalls and publishes what they changed.
     void drain_upcalls();
 
@@ -119,6 +126,14 @@ private:
     void on_path_mtu(const tunnels::IpAddress& remote, std::uint32_t mtu);
     void age_path_mtus(std::uint32_t now_s);
 
+    // Of the host's firewall (switch_firewall.cpp).
+    void take_policy(std::shared_ptr<const firewall::Policy> policy);
+    void judge_tunnels();
+    void judge(SwitchPort& tunnel);
+    void log_verdict(const SwitchPort& tunnel, TunnelVerdict::Kind before);
+    void keep_rules();
+    [[nodiscard]] std::shared_ptr<const dataplane::Admission> make_admission() const;
+
     SwitchParts parts_;
     DesiredState running_;
     SwitchModel model_;
@@ -129,6 +144,10 @@ private:
     std::uint32_t last_tick_s_ = 0;
     std::vector<std::pair<std::uint16_t, FdbKey>>
         fixed_;  ///< (bridge, address) set by set_static_macs().
+    std::shared_ptr<const firewall::Policy> policy_;
+    std::vector<firewall::Selector> kept_;   ///< What the guard was asked to keep open.
+    bool keeps_ = false;                     ///< It was asked.
+    std::set<std::string> warned_unknowns_;  ///< Rules of which it was said that they are unknown.
 };
 
 }  // namespace culvert::ctl

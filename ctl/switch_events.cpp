@@ -324,6 +324,8 @@ void Switch::publish_if_changed() {
     refresh_routing();
     auto snapshot =
         build_snapshot(model_, parts_.slow_path, host_facts(), parts_.workers.count(), ++version_);
+    judge_tunnels();
+    snapshot->admission = make_admission();
     // Held packets go out before anything that workers send by the new snapshot.
     for (const auto& [index, port] : model_.ports) {
         if (port.role != PortRole::tunnel) {

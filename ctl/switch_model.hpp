@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "ctl/config.hpp"
+#include "ctl/firewall_admission.hpp"
 #include "ctl/queue_map.hpp"
 #include "ctl/resolver.hpp"
 #include "ctl/slow_path.hpp"
@@ -47,6 +48,7 @@ struct SwitchPort {
     TunnelConfig tunnel;
     Resolution resolution;
     std::shared_ptr<dataplane::TunnelSequence> sequence;
+    TunnelVerdict firewall;      ///< What the host's rules say of its packets.
     std::uint32_t path_mtu = 0;  ///< Learnt from ICMP errors of the underlay; 0: nothing was.
     std::uint32_t path_mtu_until_s = 0;  ///< When that is forgotten.
     std::uint32_t probed_s = 0;          ///< When the neighbour was last asked for.

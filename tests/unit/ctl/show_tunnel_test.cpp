@@ -48,6 +48,7 @@ TEST(ShowTunnel, NamesEveryOptionWithItsDefault) {
         "egress_mark": 0, "ecn": "normal", "oversize": "ptb", "gbp": false, "gbp_id": null,
         "gbp_admit": null, "vlan_mode": "trunk",
         "next_hop": {"state": "resolved", "path_mtu": 1500},
+        "firewall": {"verdict": "open", "enforced": false, "lets_in": true, "rule": null},
         "counters": {"rx_packets": 0, "rx_bytes": 0, "tx_packets": 0, "tx_bytes": 0},
         "drops": {},
         "ecn_anomalies": {"inner_not_ect_outer_ect0": 0, "inner_not_ect_outer_ect1": 0,
