@@ -230,15 +230,19 @@ private:
             condition.set->width() != count) {
             return Truth::unknown;
         }
+        std::uint32_t known = 0;
         for (std::size_t i = 0; i < count; ++i) {
             const Operand& operand = condition.operands[i];
-            const auto value = value_of(operand.field);
-            if (!value) {
-                return Truth::unknown;
+            if (const auto value = value_of(operand.field)) {
+                values.at(i) = *value & operand.mask;
+                known |= 1U << i;
             }
-            values.at(i) = *value & operand.mask;
         }
-        const bool contains = condition.set->contains(std::span(values).first(count));
+        // A tuple of another protocol or address is none of a packet without ports either.
+        const bool contains = condition.set->may_contain(std::span(values).first(count), known);
+        if (contains && known != (1U << count) - 1) {
+            return Truth::unknown;
+        }
         return contains != condition.negated ? Truth::yes : Truth::no;
     }
 

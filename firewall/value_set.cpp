@@ -28,10 +28,15 @@ TupleSet::TupleSet(std::size_t width, std::vector<Interval> intervals) : width_(
 }
 
 bool TupleSet::contains(std::span<const Value> values) const noexcept {
+    return may_contain(values, ~std::uint32_t{0});
+}
+
+bool TupleSet::may_contain(std::span<const Value> values, std::uint32_t known) const noexcept {
+    const bool knows_first = (known & 1U) != 0;
     const Value first = values[0];
     // The last tuple that begins at or below the value, and from there back as far as one can
     // reach.
-    std::size_t begin = 0;
+    std::size_t begin = knows_first ? 0 : size();
     std::size_t end = size();
     while (begin < end) {
         const std::size_t middle = begin + (end - begin) / 2;
@@ -41,14 +46,13 @@ bool TupleSet::contains(std::span<const Value> values) const noexcept {
             end = middle;
         }
     }
-    for (std::size_t index = begin; index-- > 0 && reach_[index] >= first;) {
+    for (std::size_t index = begin; index-- > 0 && (!knows_first || reach_[index] >= first);) {
         const auto candidate = tuple(index);
-        if (std::equal(
-                candidate.begin(),
-                candidate.end(),
-                values.begin(),
-                [](const Interval& interval, Value value) { return interval.contains(value); }
-            )) {
+        bool holds = true;
+        for (std::size_t i = 0; holds && i < width_; ++i) {
+            holds = (known >> i & 1U) == 0 || candidate[i].contains(values[i]);
+        }
+        if (holds) {
             return true;
         }
     }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -35,6 +36,10 @@ public:
     /// Whether a tuple holds `values`, of which there are width(). Logarithmic for one field, and
     /// for several where the first field's intervals are disjoint or equal.
     [[nodiscard]] bool contains(std::span<const Value> values) const noexcept;
+    /// Whether a tuple holds those of `values` whose bit in `known` is set, the first having the
+    /// lowest. Linear where the first is not known.
+    [[nodiscard]] bool
+    may_contain(std::span<const Value> values, std::uint32_t known) const noexcept;
 
 private:
     std::size_t width_ = 1;

@@ -165,6 +165,21 @@ TEST(Evaluate, a_port_that_the_packet_does_not_have_is_unknown) {
     EXPECT_TRUE(evaluate(rules, udp("10.0.0.2", 1, 4789)).dropped());
 }
 
+TEST(Evaluate, a_packet_without_ports_is_no_tuple_of_another_protocol) {
+    const auto tuples = [](std::uint8_t protocol) {
+        return std::make_shared<const TupleSet>(
+            2, std::vector<Interval>{{protocol, protocol}, {4789, 4789}}
+        );
+    };
+    const auto others_dropped = [&](std::uint8_t protocol) {
+        return ruleset({chain({drop({Match{
+            {{Field::protocol}, {Field::destination_port}}, tuples(protocol), true}})})});
+    };
+    EXPECT_TRUE(evaluate(others_dropped(kProtocolUdp), gre("10.0.0.2")).dropped());
+    EXPECT_TRUE(evaluate(others_dropped(kProtocolUdp), udp("10.0.0.2", 1, 4789)).accepted());
+    EXPECT_TRUE(evaluate(others_dropped(kProtocolGre), gre("10.0.0.2")).is_unknown());
+}
+
 TEST(Evaluate, names_the_fields_that_the_answer_stands_on) {
     const Ruleset rules = ruleset({chain({
         accept({is(Field::protocol, kProtocolGre)}),
