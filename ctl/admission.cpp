@@ -167,8 +167,10 @@ void Admissions::add(Admission& all, bool& is_first, const Header& header) const
     is_first = false;
 }
 
-std::string Admissions::sentence(const Selector& selector, const Admission& admission) const {
-    const std::string what = firewall::to_string(selector);
+std::string Admissions::sentence(
+    const Selector& selector, const Admission& admission, std::string_view families
+) const {
+    const std::string what = firewall::to_string(selector) + " (" + std::string(families) + ")";
     const std::string rule = admission.decider.has_value()
                                  ? firewall::describe(policy_.rules, *admission.decider)
                                  : "nothing filters it";

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -36,6 +37,7 @@ struct Admission {
     Verdict verdict = Verdict::admitted;
     std::optional<firewall::RuleRef> decider;  ///< None: nothing filters them.
     Words unknown = {};  ///< depends: what could not be evaluated; empty: the packets differ.
+    bool operator==(const Admission&) const = default;
 };
 
 class Admissions {
@@ -45,9 +47,11 @@ public:
         : policy_(policy), entrances_(std::move(entrances)) {}
 
     [[nodiscard]] Admission of(const firewall::Selector& selector) const;
-    /// One sentence about `selector`: "INPUT drops gre: iptables-legacy filter INPUT rule 3: ...".
-    [[nodiscard]] std::string
-    sentence(const firewall::Selector& selector, const Admission& admission) const;
+    /// One sentence about `selector`: "INPUT drops gre (IPv4): iptables-legacy filter INPUT rule 3:
+    /// ...", `families` in brackets.
+    [[nodiscard]] std::string sentence(
+        const firewall::Selector& selector, const Admission& admission, std::string_view families
+    ) const;
 
 private:
     void add(Admission& all, bool& is_first, const firewall::Header& header) const;

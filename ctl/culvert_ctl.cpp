@@ -40,7 +40,6 @@ namespace {
 constexpr const char* kDefaultSocket = "/run/culvert/culvertd.ctl";
 constexpr unsigned kTimeoutMaxSeconds = 3600;
 constexpr unsigned kNumberMax = 1'000'000'000;
-constexpr int kArgumentsMax = 64;
 constexpr double kWatchMinSeconds = 0.1;
 constexpr double kWatchMaxSeconds = 3600;
 constexpr const char* kCompletionCommand = "__words";
@@ -347,7 +346,7 @@ void add_command(CLI::App& root, const CommandEntry& command) {
             argument->check(CLI::IsMember(entry.choices));
         }
         if (entry.repeated) {
-            argument->expected(0, kArgumentsMax);
+            argument->expected(1, CLI::detail::expected_max_vector_size)->allow_extra_args();
         }
     }
     for (const OptionEntry& entry : command.options) {

@@ -29,16 +29,16 @@ namespace {
 /// Sentences in order; those that are alike for both families are said once.
 class Remarks {
 public:
-    void add(std::string sentence, const Selector& selector) {
+    /// `says_family`: it names a rule or a sender, and so the family.
+    void add(std::string sentence, const Selector& selector, bool says_family) {
         for (Remark& remark : remarks_) {
             if (remark.sentence == sentence) {
                 (selector.family == Family::ipv4 ? remark.four : remark.six) = true;
                 return;
             }
         }
-        // A source says the family itself.
-        const bool four = selector.source.has_value() || selector.family == Family::ipv4;
-        const bool six = selector.source.has_value() || selector.family == Family::ipv6;
+        const bool four = says_family || selector.family == Family::ipv4;
+        const bool six = says_family || selector.family == Family::ipv6;
         remarks_.push_back({std::move(sentence), four, six});
     }
 
@@ -113,7 +113,8 @@ void remark(const Ruleset& rules, const Opening& opening, std::string_view tool,
         sentence = "nothing filters input with " + sentence + ", not adding a rule for " + what;
         break;
     }
-    planned.left.add(std::move(sentence), opening.selector);
+    const bool says_family = opening.rule.has_value() || opening.selector.source.has_value();
+    planned.left.add(std::move(sentence), opening.selector, says_family);
 }
 
 Planned plan_openings(
@@ -133,7 +134,8 @@ Planned plan_openings(
             planned.done.add(
                 "Enabling " + firewall::to_string(selector) + " with " +
                     tools_of(rules, plan.edits),
-                selector
+                selector,
+                selector.source.has_value()
             );
             planned.inserted.push_back(selector);
             planned.edits.insert(planned.edits.end(), plan.edits.begin(), plan.edits.end());
@@ -258,7 +260,8 @@ void warn_of_drops(HostFirewall& host, const std::vector<Selector>& inserted, Lo
         const Admission admission = admissions.of(selector);
         if (admission.verdict == Admission::Verdict::dropped) {
             answer.complaints.push_back(
-                "the rule does not help, " + admissions.sentence(selector, admission)
+                "the rule does not help, " +
+                admissions.sentence(selector, admission, name_of(selector.family))
             );
         }
     }

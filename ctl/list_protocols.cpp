@@ -179,6 +179,25 @@ void add_rows(
     }
 }
 
+/// What is said in one line; of both families when it is the same.
+struct Finding {
+    Selector selector;
+    Admission admission;
+    std::string families;
+};
+
+void add(std::vector<Finding>& findings, const Selector& selector, const Admission& admission) {
+    const std::string family(name_of(selector.family));
+    for (Finding& known : findings) {
+        if (firewall::to_string(known.selector) == firewall::to_string(selector) &&
+            known.admission == admission) {
+            known.families += " and " + family;
+            return;
+        }
+    }
+    findings.push_back({selector, admission, family});
+}
+
 void complain_of(const Policy& policy, LocalAnswer& answer) {
     for (const std::string& trouble : policy.troubles) {
         answer.complaints.push_back(firewall::on_one_line(trouble));
@@ -227,7 +246,7 @@ LocalAnswer check_protocol(const LocalCall& call, const MakeFirewall& make) {
     LocalAnswer answer;
     answer.is_sentence = false;
     Table table({{"protocol"}, {"family"}, {"from"}, {"admitted"}, {"rule"}});
-    std::vector<std::pair<std::string, std::string>> lines;  // A sentence, and its families.
+    std::vector<Finding> findings;
     for (const Selector& selector : *selectors) {
         const Admission admission = admissions.of(selector);
         if (admission.verdict != Admission::Verdict::admitted) {
@@ -241,21 +260,13 @@ LocalAnswer check_protocol(const LocalCall& call, const MakeFirewall& make) {
         table.add_row(
             {name_of(selector), name_of(selector.family), from, word_of(admission.verdict), rule}
         );
-        const std::string sentence = admissions.sentence(selector, admission);
-        const auto known = std::find_if(lines.begin(), lines.end(), [&](const auto& line) {
-            return line.first == sentence;
-        });
-        if (known == lines.end()) {
-            lines.emplace_back(sentence, name_of(selector.family));
-        } else {
-            known->second += " and " + std::string(name_of(selector.family));
-        }
+        add(findings, selector, admission);
     }
     if (call.format == OutputFormat::json) {
         answer.text = table.render(call.format);
     } else {
-        for (const auto& [sentence, families] : lines) {
-            answer.text += sentence + " (" + families + ")\n";
+        for (const Finding& one : findings) {
+            answer.text += admissions.sentence(one.selector, one.admission, one.families) + "\n";
         }
     }
     complain_of(policy, answer);

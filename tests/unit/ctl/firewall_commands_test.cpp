@@ -283,8 +283,10 @@ TEST(EnableProtocol, a_rule_that_does_not_help_is_said_to) {
     EXPECT_EQ(answer.text, "Enabling gre from 10.0.0.1 with iptables\n");
     EXPECT_THAT(
         answer.complaints,
-        ElementsAre("the rule does not help, INPUT drops gre from 10.0.0.1: iptables-legacy mangle "
-                    "INPUT rule 1: -j DROP")
+        ElementsAre(
+            "the rule does not help, INPUT drops gre from 10.0.0.1 (IPv4): iptables-legacy mangle "
+            "INPUT rule 1: -j DROP"
+        )
     );
 }
 
@@ -510,15 +512,15 @@ TEST(CheckProtocol, ends_with_0_only_when_input_admits_it) {
     host.nft.trouble = kAbsent;
     EXPECT_EQ(host.run("check-protocol").status, 0);
     EXPECT_EQ(
-        host.run("check-protocol").text, "INPUT admits gre: nothing filters it (IPv4 and IPv6)\n"
+        host.run("check-protocol").text, "INPUT admits gre (IPv4 and IPv6): nothing filters it\n"
     );
     host.legacy = legacy_tables({}, {}, true);
     const LocalAnswer dropped = host.run("check-protocol", {{"vxlan"}});
     EXPECT_EQ(dropped.status, 1);
     EXPECT_EQ(
         dropped.text,
-        "INPUT drops udp to port 4789: the policy DROP of iptables-legacy filter INPUT (IPv4)\n"
-        "INPUT drops udp to port 4789: the policy DROP of ip6tables-legacy filter INPUT (IPv6)\n"
+        "INPUT drops udp to port 4789 (IPv4): the policy DROP of iptables-legacy filter INPUT\n"
+        "INPUT drops udp to port 4789 (IPv6): the policy DROP of ip6tables-legacy filter INPUT\n"
     );
 }
 
