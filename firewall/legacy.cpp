@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "firewall/backend.hpp"
+#include "firewall/command.hpp"
 #include "firewall/ipset.hpp"
 #include "firewall/legacy_entry.hpp"
 #include "firewall/legacy_table.hpp"
@@ -139,48 +140,6 @@ tl::expected<std::vector<Work>, std::string> sort_out(const Plan& plan, const Un
     return work;
 }
 
-std::string shell_word(const std::string& text) {
-    const auto is_plain = [](char c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-               std::string_view("_-./:,+%@").find(c) != std::string_view::npos;
-    };
-    if (!text.empty() && std::all_of(text.begin(), text.end(), is_plain)) {
-        return text;
-    }
-    std::string word = "'";
-    for (const char c : text) {
-        if (c == '\'') {
-            word += "'\\''";
-        } else {
-            word += c;
-        }
-    }
-    return word + "'";
-}
-
-// What iptables is told of a rule behind the chain.
-std::string rule_words(const Selector& selector, const std::string& comment) {
-    const std::string protocol = protocol_name(selector.protocol);
-    std::string words;
-    if (selector.source) {
-        words += "-s " + to_string(*selector.source) + ' ';
-    }
-    words += "-p " + protocol;
-    if (selector.source_port || selector.destination_port) {
-        words += " -m " + protocol;
-    }
-    if (selector.source_port) {
-        words += " --sport " + std::to_string(*selector.source_port);
-    }
-    if (selector.destination_port) {
-        words += " --dport " + std::to_string(*selector.destination_port);
-    }
-    if (!comment.empty()) {
-        words += " -m comment --comment " + shell_word(comment);
-    }
-    return words + " -j ACCEPT";
-}
-
 class LegacyBackend final : public Backend {
 public:
     [[nodiscard]] std::string_view name() const override { return "iptables-legacy"; }
@@ -256,7 +215,7 @@ public:
         }
         if (edit.kind == Edit::Kind::insert) {
             return command + " -I " + shell_word(chain.name) + ' ' +
-                   rule_words(edit.selector, edit.comment);
+                   iptables_words(edit.selector, edit.comment);
         }
         command += " -D " + shell_word(chain.name) + ' ';
         if (edit.rule >= chain.rules.size()) {
@@ -265,7 +224,7 @@ public:
         const Rule& rule = chain.rules[edit.rule];
         const auto selector = selector_of(rule, family);
         return command +
-               (selector ? rule_words(*selector, rule.comment) : std::to_string(rule.handle));
+               (selector ? iptables_words(*selector, rule.comment) : std::to_string(rule.handle));
     }
 
 private:

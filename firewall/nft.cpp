@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The backend of nftables. Read by libnftables, as JSON for the meaning and as text for people;
+// written by nft_batch.hpp on condition that nothing changed since. nftables has no lock, so the
+// generation of its ruleset is what tells: a listing during which it changed is made again.
+//
+// The generation does not count elements that rules add to sets by themselves, nor those that time
+// out; such sets are as they were when the ruleset was last read. Contexts of libnftables live for
+// one reading, as they keep everything that they listed.
+#include <cerrno>
+#include <chrono>
+#include <random>
+#include <system_error>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <nftables/libnftables.h>
+#include <nlohmann/json.hpp>
+
+#include "firewall/backend.hpp"
+#include "firewall/command.hpp"
+#include "firewall/ipset.hpp"
+#include "firewall/nft_batch.hpp"
+#include "firewall/nft_context.hpp"
+#include "firewall/nft_json.hpp"
+#include "firewall/nft_listing.hpp"
+#include "firewall/nft_netlink.hpp"
+
+namespace culvert::firewall {
+
+namespace {
+
+/// Times that a reading or a change is tried while others change the ruleset. Each one that fails
+/// means that somebody else got on.
+constexpr unsigned kTriesMax = 64;
+constexpr unsigned kPauseMaxMs = 20;
+
+Trouble failed(std::string text) {
+    return {Trouble::Kind::failed, std::move(text)};
+}
+
+std::string error_text(int error) {
+    return std::generic_category().message(error);
+}
+
+// A kernel without nf_tables answers that it does not know such a request, or has no netfilter to
+// be asked at all.
+bool means_absence(int error) {
+    return error == EINVAL || error == EOPNOTSUPP || error == EPROTONOSUPPORT ||
+           error == EAFNOSUPPORT || error == ENOENT;
+}
+
+Trouble trouble_of(int error) {
+    if (means_absence(error)) {
+        return {Trouble::Kind::absent, "The kernel has no nftables."};
+    }
+    return failed("nftables cannot be asked: " + error_text(error) + "; it needs CAP_NET_ADMIN.");
+}
+
+// Writers that collide must not do so in step.
+void pause() {
+    static thread_local std::minstd_rand random(std::random_device{}());
+    std::uniform_int_distribution<unsigned> milliseconds(0, kPauseMaxMs);
+    std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds(random)));
+}
+
+struct Reading {
+    Ruleset rules;
+    std::uint32_t generation = 0;
+    bool has_tables = false;
+};
+
+class NftBackend final : public Backend {
+public:
+    [[nodiscard]] std::string_view name() const override { return "nftables"; }
+
+    [[nodiscard]] Answer<Ruleset> read() override {
+        auto reading = read_whole();
+        if (!reading) {
+            return tl::unexpected(std::move(reading.error()));
+        }
+        if (!reading->has_tables) {
+            return tl::unexpected(Trouble{Trouble::Kind::absent, "nftables has no tables."});
+        }
+        return std::move(reading->rules);
+    }
+
+    [[nodiscard]] Answer<std::uint64_t> generation() override {
+        const auto generation = nft_generation();
+        if (!generation) {
+            return tl::unexpected(trouble_of(generation.error()));
+        }
+        return sets_.generation() * 0x9e3779b97f4a7c15U + *generation;
+    }
+
+    // There is no table that nft would make by itself, so nothing is created.
+    [[nodiscard]] Answer<void> change(const Planner& planner, bool /*create*/) override {
+        for (unsigned tries = 0; tries < kTriesMax; ++tries) {
+            const auto reading = read_whole();
+            if (!reading) {
+                return tl::unexpected(reading.error());
+            }
+            const auto plan = planner(reading->rules);
+            if (!plan) {
+                return tl::unexpected(failed(plan.error()));
+            }
+            const auto edits = edits_of(reading->rules, *plan);
+            if (!edits) {
+                return tl::unexpected(edits.error());
+            }
+            if (edits->empty()) {
+                return {};
+            }
+            const auto committed = nft_commit(*edits, reading->generation);
+            if (committed) {
+                return {};
+            }
+            const int error = committed.error();
+            if (error != ERESTART && error != ENOENT && error != EINTR) {
+                return tl::unexpected(
+                    failed("The ruleset of nftables cannot be changed: " + error_text(error) + ".")
+                );
+            }
+            pause();
+        }
+        return tl::unexpected(failed(
+            "The ruleset of nftables cannot be changed: it changed under each of " +
+            std::to_string(kTriesMax) + " tries."
+        ));
+    }
+
+    [[nodiscard]] std::string command_of(const Ruleset& rules, const Edit& edit) const override {
+        if (edit.chain >= rules.chains.size()) {
+            return {};
+        }
+        const Chain& chain = rules.chains[edit.chain];
+        const bool is_insert = edit.kind == Edit::Kind::insert;
+        const Rule* rule =
+            !is_insert && edit.rule < chain.rules.size() ? &chain.rules[edit.rule] : nullptr;
+        if (!is_insert && rule == nullptr) {
+            return {};
+        }
+        const Family family = chain.families == Families::ipv6 ? Family::ipv6 : Family::ipv4;
+        const auto selector = is_insert ? std::optional(edit.selector) : selector_of(*rule, family);
+        if (chain.tool == Tool::iptables_nft && selector) {
+            const std::string& comment = is_insert ? edit.comment : rule->comment;
+            return std::string(family == Family::ipv4 ? "iptables-nft" : "ip6tables-nft") +
+                   (chain.table == "filter" ? "" : " -t " + shell_word(chain.table)) +
+                   (is_insert ? " -I " : " -D ") + shell_word(chain.name) + " " +
+                   iptables_words(*selector, comment);
+        }
+        const std::string place = std::string(nft_family_of(chain)) + " " +
+                                  shell_word(chain.table) + " " + shell_word(chain.name) + " ";
+        if (is_insert) {
+            return "nft insert rule " + place +
+                   nft_words(edit.selector, edit.comment, chain.families == Families::both);
+        }
+        return "nft delete rule " + place + "handle " + std::to_string(rule->handle);
+    }
+
+private:
+    // With the generation that it is of.
+    Answer<Reading> read_whole() {
+        for (unsigned tries = 0; tries < kTriesMax; ++tries) {
+            const auto before = nft_generation();
+            if (!before) {
+                return tl::unexpected(trouble_of(before.error()));
+            }
+            auto reading = read_once();
+            const auto after = nft_generation();
+            if (!after) {
+                return tl::unexpected(trouble_of(after.error()));
+            }
+            if (*before == *after) {
+                if (reading) {
+                    reading->generation = *before;
+                }
+                return reading;
+            }
+            pause();
+        }
+        return tl::unexpected(failed(
+            "The ruleset of nftables cannot be read: it changed during each of " +
+            std::to_string(kTriesMax) + " tries."
+        ));
+    }
+
+    Answer<Reading> read_once() {
+        sets_.forget();
+        const auto context = NftContext::open();
+        if (!context) {
+            return tl::unexpected(failed(context.error()));
+        }
+        context->set_output(NFT_CTX_OUTPUT_JSON | NFT_CTX_OUTPUT_NUMERIC_ALL);
+        const auto listing = context->run("list ruleset\n");
+        if (!listing) {
+            return tl::unexpected(
+                failed("The ruleset of nftables cannot be listed: " + listing.error() + ".")
+            );
+        }
+        const auto document = parse_nft_json(*listing);
+        if (!document) {
+            return tl::unexpected(failed(document.error()));
+        }
+        const NftTables tables = nft_tables(*document);
+        Reading reading;
+        reading.has_tables = !tables.all.empty();
+        if (!reading.has_tables) {
+            return reading;
+        }
+        const auto dormant = nft_dormant_tables();
+        if (!dormant) {
+            return tl::unexpected(trouble_of(dormant.error()));
+        }
+        NftKernelExtensions extensions(sets_);
+        for (const NftTable& table : tables.with_extensions) {
+            if (const auto loaded = extensions.load(table); !loaded) {
+                return tl::unexpected(trouble_of(loaded.error()));
+            }
+        }
+        reading.rules = read_nft_json(*document, {*dormant, &extensions});
+        // The same context, so that it is the same ruleset. Without it rules have no text, and
+        // mean the same.
+        context->set_output(NFT_CTX_OUTPUT_HANDLE | NFT_CTX_OUTPUT_STATELESS);
+        if (const auto text = context->run("list ruleset\n")) {
+            set_nft_texts(*text, reading.rules);
+        }
+        return reading;
+    }
+
+    static Answer<std::vector<NftEdit>> edits_of(const Ruleset& rules, const Plan& plan) {
+        std::vector<NftEdit> edits;
+        for (const Edit& edit : plan) {
+            if (edit.chain >= rules.chains.size()) {
+                return tl::unexpected(failed(
+                    "The plan names the chain " + std::to_string(edit.chain) + " of " +
+                    std::to_string(rules.chains.size()) + "."
+                ));
+            }
+            const Chain& chain = rules.chains[edit.chain];
+            NftEdit made;
+            made.table = {std::string(nft_family_of(chain)), chain.table};
+            made.chain = chain.name;
+            if (edit.kind == Edit::Kind::erase) {
+                if (edit.rule >= chain.rules.size()) {
+                    return tl::unexpected(failed(
+                        "The plan names the rule " + std::to_string(edit.rule) + " of " +
+                        to_string(chain) + ", which has " + std::to_string(chain.rules.size()) + "."
+                    ));
+                }
+                made.handle = chain.rules[edit.rule].handle;
+            } else if (edit.comment.size() > kNftCommentBytesMax) {
+                return tl::unexpected(failed(
+                    "The comment \"" + edit.comment + "\" is " +
+                    std::to_string(edit.comment.size()) + " bytes long; nftables takes at most " +
+                    std::to_string(kNftCommentBytesMax) + "."
+                ));
+            }
+            made.selector = edit.selector;
+            made.comment = edit.comment;
+            edits.push_back(std::move(made));
+        }
+        return edits;
+    }
+
+    KernelIpsets sets_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_nft_backend() {
+    return std::make_unique<NftBackend>();
+}
+
+}  // namespace culvert::firewall

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The input policy in a listing of nftables ("nft -j list ruleset" with numbers for names): base
+// chains of type filter on the hook input, in tables of ip, ip6 and inet, and the chains that they
+// jump to. Pure; any thread. Any text is survived.
+#pragma once
+
+#include <compare>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+#include <tl/expected.hpp>
+
+#include "firewall/ruleset.hpp"
+
+namespace culvert::firewall {
+
+struct NftTable {
+    std::string family;  ///< "ip", "ip6", "inet".
+    std::string name;
+    auto operator<=>(const NftTable&) const = default;
+};
+
+struct NftRuleKey {
+    NftTable table;
+    std::string chain;
+    std::uint64_t handle = 0;
+    auto operator<=>(const NftRuleKey&) const = default;
+};
+
+/// Reads the extensions of iptables that rules of iptables-nft have, which JSON only names.
+class NftExtensions {
+public:
+    NftExtensions() = default;
+    virtual ~NftExtensions() = default;
+    NftExtensions(const NftExtensions&) = delete;
+    NftExtensions& operator=(const NftExtensions&) = delete;
+
+    /// The `index`-th extension of a rule, named `name`: appends its steps to `rule`, or sets its
+    /// action; false when it is not known.
+    virtual bool
+    read(const NftRuleKey& key, std::size_t index, std::string_view name, Rule& rule) = 0;
+};
+
+/// What a listing in JSON does not say.
+struct NftBeside {
+    std::set<NftTable> dormant;  ///< Tables that are switched off.
+    NftExtensions* extensions = nullptr;
+};
+
+/// How deep a listing may be nested; libnftables stays below 16.
+constexpr unsigned kNftNestingMax = 64;
+
+/// The document in a listing; one sentence when it is none.
+[[nodiscard]] tl::expected<nlohmann::json, std::string> parse_nft_json(std::string_view text);
+
+/// Tables of ip, ip6 and inet in the listing, with those whose rules have extensions of iptables.
+struct NftTables {
+    std::set<NftTable> all;
+    std::set<NftTable> with_extensions;
+};
+[[nodiscard]] NftTables nft_tables(const nlohmann::json& document);
+
+[[nodiscard]] Ruleset read_nft_json(const nlohmann::json& document, const NftBeside& beside);
+
+}  // namespace culvert::firewall

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What libnftables does not tell, or not right, asked of the kernel by netlink: the generation of
+// the ruleset, tables that are switched off, and the extensions of iptables in rules of
+// iptables-nft. In the network namespace of the calling thread. Errors are errno.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <tl/expected.hpp>
+
+#include "firewall/ipset.hpp"
+#include "firewall/nft_json.hpp"
+
+namespace culvert::firewall {
+
+/// Counts the transactions on the ruleset of this network namespace.
+[[nodiscard]] tl::expected<std::uint32_t, int> nft_generation();
+
+[[nodiscard]] tl::expected<std::set<NftTable>, int> nft_dormant_tables();
+
+/// The number of a family (NFPROTO_*).
+[[nodiscard]] std::uint16_t nft_family_number(std::string_view family);
+
+class NftKernelExtensions final : public NftExtensions {
+public:
+    explicit NftKernelExtensions(IpsetReader& sets) : sets_(sets) {}
+
+    /// Takes the extensions of every rule of a table.
+    [[nodiscard]] tl::expected<void, int> load(const NftTable& table);
+
+    bool read(const NftRuleKey& key, std::size_t index, std::string_view name, Rule& rule) override;
+
+    struct Blob {
+        bool is_target = false;
+        std::string name;
+        std::uint8_t revision = 0;
+        std::vector<std::byte> info;
+    };
+
+private:
+    IpsetReader& sets_;
+    std::map<NftRuleKey, std::vector<Blob>> blobs_;
+};
+
+}  // namespace culvert::firewall
