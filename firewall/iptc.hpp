@@ -32,10 +32,14 @@ struct Iptc4 {
 
     static constexpr auto kInit = iptc_init;
     static constexpr auto kFree = iptc_free;
+    static constexpr auto kFirstChain = iptc_first_chain;
+    static constexpr auto kNextChain = iptc_next_chain;
     static constexpr auto kFirstRule = iptc_first_rule;
     static constexpr auto kNextRule = iptc_next_rule;
     static constexpr auto kGetTarget = iptc_get_target;
+    static constexpr auto kIsBuiltin = iptc_builtin;
     static constexpr auto kGetPolicy = iptc_get_policy;
+    static constexpr auto kSetPolicy = iptc_set_policy;
     static constexpr auto kInsertEntry = iptc_insert_entry;
     static constexpr auto kDeleteEntry = iptc_delete_num_entry;
     static constexpr auto kCommit = iptc_commit;
@@ -62,10 +66,14 @@ struct Iptc6 {
 
     static constexpr auto kInit = ip6tc_init;
     static constexpr auto kFree = ip6tc_free;
+    static constexpr auto kFirstChain = ip6tc_first_chain;
+    static constexpr auto kNextChain = ip6tc_next_chain;
     static constexpr auto kFirstRule = ip6tc_first_rule;
     static constexpr auto kNextRule = ip6tc_next_rule;
     static constexpr auto kGetTarget = ip6tc_get_target;
+    static constexpr auto kIsBuiltin = ip6tc_builtin;
     static constexpr auto kGetPolicy = ip6tc_get_policy;
+    static constexpr auto kSetPolicy = ip6tc_set_policy;
     static constexpr auto kInsertEntry = ip6tc_insert_entry;
     static constexpr auto kDeleteEntry = ip6tc_delete_num_entry;
     static constexpr auto kCommit = ip6tc_commit;

@@ -4,8 +4,12 @@
 //   -s PREFIX -p PROTOCOL -m PROTOCOL --sport N --dport N -m comment --comment TEXT -j ACCEPT
 // One thread.
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <iterator>
+#include <optional>
+#include <type_traits>
 
 #include <linux/netfilter/xt_comment.h>
 #include <linux/netfilter/xt_dccp.h>
@@ -23,106 +27,104 @@ constexpr std::uint16_t kPortMax = 0xffff;
 
 using Bytes = std::vector<std::byte>;
 
-// Padded to eight bytes.
+// Objects are written field by field into bytes that are zero: iptables compares the padding of
+// matches as well, and that of a structure is anything.
 template <class T>
-void append(Bytes& bytes, const T& object) {
-    const std::size_t offset = bytes.size();
-    bytes.resize(offset + (sizeof(T) + 7) / 8 * 8);
-    std::memcpy(bytes.data() + offset, &object, sizeof(T));
+void put(Bytes& bytes, std::size_t offset, const T& value) {
+    std::memcpy(bytes.data() + offset, &value, sizeof(T));
 }
 
-template <class T>
-void append_match(Bytes& bytes, std::string_view name, const T& info) {
-    xt_entry_match match{};
-    match.u.user.match_size = static_cast<std::uint16_t>(XT_ALIGN(sizeof match + sizeof info));
-    name.copy(match.u.user.name, sizeof match.u.user.name - 1);
-    append(bytes, match);
-    append(bytes, info);
+std::size_t padded(std::size_t size) {
+    return (size + 7) / 8 * 8;
 }
 
-struct Ports {
-    std::array<std::uint16_t, 2> source = {0, kPortMax};
-    std::array<std::uint16_t, 2> destination = {0, kPortMax};
-};
+// Returns where the match's own bytes begin.
+std::size_t append_match(Bytes& bytes, std::string_view name, std::size_t info_size) {
+    const std::size_t at = bytes.size();
+    const std::size_t size = padded(sizeof(xt_entry_match) + info_size);
+    bytes.resize(at + size);
+    put(bytes, at, static_cast<std::uint16_t>(size));
+    constexpr std::size_t kName = offsetof(xt_entry_match, u.user.name);
+    std::memcpy(bytes.data() + at + kName, name.data(), name.size());
+    return at + sizeof(xt_entry_match);
+}
+
+using PortRange = std::array<std::uint16_t, 2>;
+
+PortRange range_of(std::optional<std::uint16_t> port, const PortRange& other) {
+    return port ? PortRange{*port, *port} : other;
+}
 
 template <class Info>
-Info with_ports(const Ports& ports) {
-    Info info{};
-    std::memcpy(info.spts, ports.source.data(), sizeof info.spts);
-    std::memcpy(info.dpts, ports.destination.data(), sizeof info.dpts);
-    return info;
+void append_tcp_or_udp(Bytes& bytes, std::string_view name, const Selector& selector) {
+    constexpr PortRange kEvery = {0, kPortMax};
+    const std::size_t at = append_match(bytes, name, sizeof(Info));
+    put(bytes, at + offsetof(Info, spts), range_of(selector.source_port, kEvery));
+    put(bytes, at + offsetof(Info, dpts), range_of(selector.destination_port, kEvery));
 }
 
-// sctp and dccp look at the ports that their flags name, and at 0 of the others.
+// These look at the ports that their flags name.
 template <class Info>
-Info with_ports_and_flags(const Selector& selector) {
-    Ports ports{{0, 0}, {0, 0}};
-    Info info{};
-    if (selector.source_port) {
-        ports.source = {*selector.source_port, *selector.source_port};
-        info.flags |= XT_DCCP_SRC_PORTS;
+void append_sctp_or_dccp(Bytes& bytes, std::string_view name, const Selector& selector) {
+    constexpr PortRange kNone = {0, 0};
+    const std::size_t at = append_match(bytes, name, sizeof(Info));
+    put(bytes, at + offsetof(Info, spts), range_of(selector.source_port, kNone));
+    put(bytes, at + offsetof(Info, dpts), range_of(selector.destination_port, kNone));
+    const int flags = (selector.source_port ? XT_DCCP_SRC_PORTS : 0) |
+                      (selector.destination_port ? XT_DCCP_DEST_PORTS : 0);
+    put(bytes, at + offsetof(Info, flags), static_cast<decltype(Info::flags)>(flags));
+    if constexpr (std::is_same_v<Info, xt::SctpInfo>) {
+        constexpr std::uint8_t kUnused = 0xff;
+        for (std::size_t i = 0; i < std::size(Info{}.flag_info); ++i) {
+            put(bytes, at + offsetof(Info, flag_info) + i * sizeof(Info::flag_info[0]), kUnused);
+        }
     }
-    if (selector.destination_port) {
-        ports.destination = {*selector.destination_port, *selector.destination_port};
-        info.flags |= XT_DCCP_DEST_PORTS;
-    }
-    std::memcpy(info.spts, ports.source.data(), sizeof info.spts);
-    std::memcpy(info.dpts, ports.destination.data(), sizeof info.dpts);
-    return info;
 }
 
 bool append_ports(Bytes& bytes, const Selector& selector) {
-    Ports ports;
-    if (selector.source_port) {
-        ports.source = {*selector.source_port, *selector.source_port};
-    }
-    if (selector.destination_port) {
-        ports.destination = {*selector.destination_port, *selector.destination_port};
-    }
     switch (selector.protocol) {
     case kProtocolTcp:
-        append_match(bytes, "tcp", with_ports<xt_tcp>(ports));
+        append_tcp_or_udp<xt_tcp>(bytes, "tcp", selector);
         return true;
     case kProtocolUdp:
-        append_match(bytes, "udp", with_ports<xt_udp>(ports));
+        append_tcp_or_udp<xt_udp>(bytes, "udp", selector);
         return true;
     case xt::kProtocolUdpLite:
-        append_match(bytes, "udplite", with_ports<xt_udp>(ports));
+        append_tcp_or_udp<xt_udp>(bytes, "udplite", selector);
         return true;
     case xt::kProtocolSctp:
-        append_match(bytes, "sctp", with_ports_and_flags<xt::SctpInfo>(selector));
+        append_sctp_or_dccp<xt::SctpInfo>(bytes, "sctp", selector);
         return true;
     case xt::kProtocolDccp:
-        append_match(bytes, "dccp", with_ports_and_flags<xt_dccp_info>(selector));
+        append_sctp_or_dccp<xt_dccp_info>(bytes, "dccp", selector);
         return true;
     default:
         return false;
     }
 }
 
-template <class T>
-void store(T& field, Value value) {
-    std::array<std::uint8_t, sizeof(T)> bytes{};
-    for (std::size_t i = 0; i < bytes.size(); ++i) {
-        bytes.at(bytes.size() - 1 - i) = static_cast<std::uint8_t>(value >> (8 * i));
+void put_address(Bytes& bytes, std::size_t offset, Value value, Family family) {
+    const unsigned size = bits_of(family) / 8;
+    for (unsigned i = 0; i < size; ++i) {
+        put(bytes, offset + size - 1 - i, static_cast<std::uint8_t>(value >> (8 * i)));
     }
-    std::memcpy(&field, bytes.data(), sizeof(T));
 }
 
 template <class Iptc>
 tl::expected<Bytes, std::string> make(const Selector& selector, std::string_view comment) {
-    typename Iptc::Entry entry{};
-    typename Iptc::Header& header = Iptc::header(entry);
-    header.proto = selector.protocol;
+    using Entry = typename Iptc::Entry;
+    using Header = typename Iptc::Header;  // The first member of an entry.
+    Bytes bytes(sizeof(Entry));
+    put(bytes, offsetof(Header, proto), std::uint16_t{selector.protocol});
     if constexpr (Iptc::kFamily == Family::ipv6) {
-        header.flags = IP6T_F_PROTO;
+        put(bytes, offsetof(Header, flags), std::uint8_t{IP6T_F_PROTO});
     }
     if (selector.source) {
-        store(header.src, selector.source->address.value);
-        store(header.smsk, prefix_mask(bits_of(selector.family), selector.source->bits));
+        const Value mask = prefix_mask(bits_of(selector.family), selector.source->bits);
+        const Value address = selector.source->address.value & mask;
+        put_address(bytes, offsetof(Header, src), address, selector.family);
+        put_address(bytes, offsetof(Header, smsk), mask, selector.family);
     }
-    Bytes bytes;
-    append(bytes, entry);
     if ((selector.source_port || selector.destination_port) && !append_ports(bytes, selector)) {
         return tl::unexpected(
             "packets of protocol " + protocol_name(selector.protocol) +
@@ -130,17 +132,17 @@ tl::expected<Bytes, std::string> make(const Selector& selector, std::string_view
         );
     }
     if (!comment.empty()) {
-        xt_comment_info info{};
-        comment.copy(info.comment, sizeof info.comment - 1);
-        append_match(bytes, "comment", info);
+        const std::size_t at = append_match(bytes, "comment", sizeof(xt_comment_info));
+        std::memcpy(bytes.data() + at, comment.data(), comment.size());
     }
-    entry.target_offset = static_cast<std::uint16_t>(bytes.size());
-    xt_standard_target target{};
-    target.target.u.user.target_size = XT_ALIGN(sizeof target);
-    std::memcpy(target.target.u.user.name, IPTC_LABEL_ACCEPT, sizeof IPTC_LABEL_ACCEPT);
-    append(bytes, target);
-    entry.next_offset = static_cast<std::uint16_t>(bytes.size());
-    std::memcpy(bytes.data(), &entry, sizeof entry);
+    const std::size_t target = bytes.size();
+    const std::size_t size = padded(sizeof(xt_standard_target));
+    bytes.resize(target + size);
+    put(bytes, target, static_cast<std::uint16_t>(size));
+    constexpr std::size_t kName = offsetof(xt_entry_target, u.user.name);
+    std::memcpy(bytes.data() + target + kName, IPTC_LABEL_ACCEPT, sizeof IPTC_LABEL_ACCEPT);
+    put(bytes, offsetof(Entry, target_offset), static_cast<std::uint16_t>(target));
+    put(bytes, offsetof(Entry, next_offset), static_cast<std::uint16_t>(bytes.size()));
     return bytes;
 }
 

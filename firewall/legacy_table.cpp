@@ -42,7 +42,8 @@ public:
         Ruleset rules;
         Chains chains(rules.chains);
         LegacyEntryReader reader(Iptc::kFamily, sets);
-        const char* const policy = Iptc::kGetPolicy(kInput, &policy_counters_, handle_);
+        xt_counters counters{};
+        const char* const policy = Iptc::kGetPolicy(kInput, &counters, handle_);
         rules.input.push_back(
             {chains.index_of(kInput, name_),
              name_.priority,
@@ -75,7 +76,10 @@ public:
         return done(Iptc::kDeleteEntry(chain.c_str(), index, handle_));
     }
 
-    tl::expected<void, LegacyError> commit() override { return done(Iptc::kCommit(handle_)); }
+    tl::expected<void, LegacyError> commit() override {
+        keep_policy_counters();
+        return done(Iptc::kCommit(handle_));
+    }
 
     static LegacyError last_error() {
         const int error = errno;
@@ -132,6 +136,25 @@ private:
         return *std::move(rule);
     }
 
+    // libiptc 1.8.9 takes the counters of policies back to zero with any commit (netfilter's bug
+    // 912, mended in 1.8.10), so they are set to what they were. What is counted between the
+    // reading and the commit is missing from them, unlike from the rules' counters.
+    void keep_policy_counters() {
+        std::vector<std::string> names;
+        for (const char* name = Iptc::kFirstChain(handle_); name != nullptr;
+             name = Iptc::kNextChain(handle_)) {
+            if (Iptc::kIsBuiltin(name, handle_) != 0) {
+                names.emplace_back(name);
+            }
+        }
+        for (const std::string& name : names) {
+            xt_counters counters{};
+            if (const char* const policy = Iptc::kGetPolicy(name.c_str(), &counters, handle_)) {
+                Iptc::kSetPolicy(name.c_str(), policy, &counters, handle_);
+            }
+        }
+    }
+
     static tl::expected<void, LegacyError> done(int result) {
         if (result == 0) {
             return tl::unexpected(last_error());
@@ -141,7 +164,6 @@ private:
 
     xtc_handle* handle_;
     LegacyTableName name_;
-    xt_counters policy_counters_{};
 };
 
 template <class Iptc>

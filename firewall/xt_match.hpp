@@ -32,14 +32,14 @@ constexpr std::initializer_list<std::uint8_t> kProtocolsWithPorts = {
 struct SctpInfo {
     std::uint16_t dpts[2];
     std::uint16_t spts[2];
-    std::uint32_t chunk_map[8];
+    std::uint32_t chunk_map[64];
     std::uint32_t chunk_match_type;
     std::uint8_t flag_info[4][3];
     std::int32_t flag_count;
     std::uint32_t flags;
     std::uint32_t invflags;
 };
-static_assert(sizeof(SctpInfo) == 68);
+static_assert(sizeof(SctpInfo) == 292);
 
 /// A match that is being read. What its reader cannot tell becomes unknown(), never nothing.
 struct Reading {

@@ -319,11 +319,12 @@ bool read_esp(const Reading& reading) {
     if (info->spis[0] == 0 && info->spis[1] == 0xffffffff && info->invflags == 0) {
         return true;
     }
-    const std::string_view sign = (info->invflags & XT_ESP_INV_SPI) != 0 ? "! " : "";
-    reading.say(
-        std::string(sign) + "--espspi " + std::to_string(info->spis[0]) + ':' +
-        std::to_string(info->spis[1])
-    );
+    std::string text = (info->invflags & XT_ESP_INV_SPI) != 0 ? "! --espspi " : "--espspi ";
+    text += std::to_string(info->spis[0]);
+    if (info->spis[1] != info->spis[0]) {
+        text += ':' + std::to_string(info->spis[1]);
+    }
+    reading.say(text);
     reading.unknown("espspi");
     return true;
 }

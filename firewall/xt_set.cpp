@@ -5,7 +5,6 @@
 // on counters of elements is unknown. The thread of the IpsetReader.
 #include "firewall/xt_match.hpp"
 
-#include <algorithm>
 #include <utility>
 
 #include <linux/netfilter/xt_set.h>
@@ -95,27 +94,6 @@ std::optional<std::vector<Operand>> operands_of(const Ipset& set, const xt_set_i
     return operands;
 }
 
-// Sets of ports mostly hold nothing but such protocols. A packet of another one, whose ports are
-// not known, is then certainly not in it.
-bool only_protocols_with_ports(const std::vector<Operand>& operands, const TupleSet& tuples) {
-    const auto protocol = std::find_if(operands.begin(), operands.end(), [](const Operand& part) {
-        return part.field == Field::protocol;
-    });
-    if (protocol == operands.end()) {
-        return false;
-    }
-    const auto column = static_cast<std::size_t>(protocol - operands.begin());
-    for (std::size_t i = 0; i < tuples.size(); ++i) {
-        const Interval& interval = tuples.tuple(i)[column];
-        if (interval.low != interval.high ||
-            std::find(kProtocolsWithPorts.begin(), kProtocolsWithPorts.end(), interval.low) ==
-                kProtocolsWithPorts.end()) {
-            return false;
-        }
-    }
-    return true;
-}
-
 }  // namespace
 
 bool read_set(const Reading& reading) {
@@ -152,9 +130,6 @@ bool read_set(const Reading& reading) {
     if (operands->size() != set->tuples->width()) {
         reading.unknown(printable(name));
         return true;
-    }
-    if (!negated && only_protocols_with_ports(*operands, *set->tuples)) {
-        reading.where_protocol(kProtocolsWithPorts);
     }
     reading.rule.steps.emplace_back(Match{std::move(*operands), set->tuples, negated});
     return true;

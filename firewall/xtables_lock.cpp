@@ -5,7 +5,6 @@
 #include "firewall/xtables_lock.hpp"
 
 #include <cerrno>
-#include <chrono>
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
@@ -22,7 +21,6 @@ namespace culvert::firewall {
 
 namespace {
 
-constexpr auto kWait = std::chrono::seconds(10);
 constexpr auto kPause = std::chrono::milliseconds(5);
 constexpr const char* kDefaultFile = "/run/xtables.lock";
 
@@ -71,22 +69,22 @@ std::string holder_of(int fd) {
 
 }  // namespace
 
-tl::expected<XtablesLock, std::string> XtablesLock::take() {
+tl::expected<XtablesLock, std::string> XtablesLock::take(std::chrono::milliseconds wait) {
     const std::string path = lock_file();
     const int fd = open(path.c_str(), O_RDONLY | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0) {
         return tl::unexpected("the lock file " + path + " cannot be opened: " + error_text(errno));
     }
     XtablesLock lock(fd);
-    const auto deadline = std::chrono::steady_clock::now() + kWait;
+    const auto deadline = std::chrono::steady_clock::now() + wait;
     while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
         if (errno != EWOULDBLOCK && errno != EINTR) {
             return tl::unexpected("the lock " + path + " cannot be taken: " + error_text(errno));
         }
         if (std::chrono::steady_clock::now() >= deadline) {
             return tl::unexpected(
-                "another program" + holder_of(fd) + " has held the lock " + path +
-                " for 10 seconds; try again when it has ended"
+                "another program" + holder_of(fd) + " has held the lock " + path + " for " +
+                std::to_string(wait.count() / 1000) + " s; try again when it has ended"
             );
         }
         std::this_thread::sleep_for(kPause);

@@ -4,6 +4,7 @@
 // /run/xtables.lock, or on the file that XTABLES_LOCKFILE names. Any thread.
 #pragma once
 
+#include <chrono>
 #include <string>
 #include <utility>
 
@@ -13,9 +14,9 @@ namespace culvert::firewall {
 
 class XtablesLock {
 public:
-    /// Waits up to ten seconds for another holder, whom the sentence names when that was not long
-    /// enough.
-    [[nodiscard]] static tl::expected<XtablesLock, std::string> take();
+    /// Waits for another holder, whom the sentence names when `wait` was not long enough.
+    [[nodiscard]] static tl::expected<XtablesLock, std::string>
+    take(std::chrono::milliseconds wait = std::chrono::seconds(10));
     ~XtablesLock();
     XtablesLock(XtablesLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
     XtablesLock(const XtablesLock&) = delete;
