@@ -24,7 +24,7 @@ import pytest
 from netlab.config import Config
 from netlab.daemon import Build, Culvertd
 from netlab.frames import ETHERTYPE_IPV6, ETHERTYPE_TEST, PacketSocket, Seen, frame
-from netlab.frames import gre, ipv4, mac_bytes, udp, vxlan
+from netlab.frames import gre, ipv4, udp, vxlan
 from netlab.lab import Lab, LabError, Namespace, wait_until
 
 PEERS = (2, 3)
