@@ -395,7 +395,7 @@ protected:
 };
 
 TEST_F(CulvertCtlCompletion, OffersCommandsOptionsAndValues) {
-    EXPECT_EQ(offered("f"), "fdb flows\n");
+    EXPECT_EQ(offered("f"), "fdb flows firewall\n");
     EXPECT_EQ(offered("fdb \"\""), "show flush --socket --format --timeout --watch --help\n");
     EXPECT_EQ(offered("show t"), "tunnel\n");
     EXPECT_EQ(offered("show tunnel t"), "\n");
