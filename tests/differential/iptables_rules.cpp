@@ -126,7 +126,7 @@ private:
         case 6:
             return addresses();
         default:
-            return random_.chance(25) ? unsupported() : state();
+            return random_.chance(15) ? unsupported() : state();
         }
     }
 

@@ -56,9 +56,17 @@ public:
     [[nodiscard]] bool is_supported() const { return is_supported_; }
 
 private:
-    // Conditions in front of one another; a verdict map may stand for the verdict.
+    // Conditions in front of one another; a verdict map may stand for the verdict. nft refuses
+    // rules whose protocols cannot be met at once, so each has but one.
     std::string rule(unsigned chain) {
+        transport_ = random_.word({"", "", "udp", "udp", "tcp", "th"});
+        has_protocol_ = false;
         std::string text;
+        if (transport_ == "th") {
+            text += "meta l4proto { tcp, udp } ";
+        } else if (!transport_.empty() && random_.chance(20)) {
+            text += "meta l4proto " + transport_ + " ";
+        }
         for (unsigned matches = random_.below(4); matches > 0; --matches) {
             text += match() + " ";
         }
@@ -83,9 +91,8 @@ private:
             return address();
         case 2:
         case 3:
-            return ports();
         case 4:
-            return protocol();
+            return !transport_.empty() ? ports() : has_protocol_ ? state() : protocol();
         case 5:
             return "iifname " + negation() +
                    random_.word(
@@ -103,7 +110,7 @@ private:
         case 8:
             return tuple();
         default:
-            return random_.chance(70) ? "limit rate 10000/second burst 1000 packets" : other();
+            return random_.chance(80) ? "limit rate 10000/second burst 1000 packets" : other();
         }
     }
     std::string negation() { return random_.chance(25) ? "!= " : ""; }
@@ -146,15 +153,7 @@ private:
     }
 
     std::string ports() {
-        const std::string guard = random_.word(
-            {"udp",
-             "udp",
-             "tcp",
-             "meta l4proto { tcp, udp } th",
-             "meta l4proto udp udp",
-             "meta l4proto udp th"}
-        );
-        const std::string field = guard + random_.word({" dport ", " sport "});
+        const std::string field = transport_ + random_.word({" dport ", " sport "});
         switch (random_.below(6)) {
         case 0:
             return field + random_.word({"<", "<=", ">", ">="}) + " " +
@@ -177,12 +176,13 @@ private:
     }
 
     std::string protocol() {
+        if (table_.family == "inet" && random_.chance(10)) {
+            return std::string("meta nfproto ") + (universe_.is_ipv4() ? "ipv4" : "ipv6");
+        }
+        has_protocol_ = true;
         const std::string field = random_.chance(60)
                                       ? "meta l4proto "
                                       : (universe_.is_ipv4() ? "ip protocol " : "ip6 nexthdr ");
-        if (random_.chance(10)) {
-            return "meta nfproto " + negation() + random_.word({"ipv4", "ipv6"});
-        }
         return field + negation() +
                random_.word(
                    {"udp",
@@ -234,17 +234,20 @@ private:
         for (const std::string& key : address_keys(false)) {
             elements += (elements.empty() ? "" : ", ") + key + " . " + port_range();
         }
-        switch (random_.below(3)) {
-        case 0:
-            return ip_ + " saddr . udp dport " + negation() + "{ " + elements + " }";
-        case 1:
-            return ip_ + " saddr . tcp dport " + negation() + "@" +
-                   named_set(address_type() + " . inet_service", true, elements);
-        default:
-            return "meta l4proto . " + ip_ + " saddr { udp . " +
-                   to_string(random_source(random_, universe_)) + ", gre . " +
-                   to_string(random_source(random_, universe_)) + " }";
+        if (!transport_.empty()) {
+            const std::string fields = ip_ + " saddr . " + transport_ + " dport " + negation();
+            return fields +
+                   (random_.chance(50)
+                        ? "{ " + elements + " }"
+                        : "@" + named_set(address_type() + " . inet_service", true, elements));
         }
+        if (has_protocol_) {
+            return state();
+        }
+        has_protocol_ = true;
+        return "meta l4proto . " + ip_ + " saddr { udp . " +
+               to_string(random_source(random_, universe_)) + ", gre . " +
+               to_string(random_source(random_, universe_)) + " }";
     }
 
     // What the evaluator is not asked to know.
@@ -255,7 +258,7 @@ private:
             universe_.is_ipv4() ? "ip ttl < 64" : "ip6 hoplimit < 64",
             "meta length < 40",
             "meta length >= 40",
-            "tcp flags syn",
+            transport_ == "tcp" ? "tcp flags syn" : "meta length 0-100",
             "th dport 1-1000",
             "ct mark 1",
             "meta pkttype host",
@@ -339,30 +342,31 @@ private:
             }
             return text;
         };
-        switch (random_.below(6)) {
-        case 0:
-            return "udp dport vmap { " + with_verdicts(port_keys()) + " }";
-        case 1:
-            return ip_ + " saddr vmap { " + with_verdicts(address_keys(false)) + " }";
-        case 2:
-            return "meta l4proto vmap { " + with_verdicts({"udp", "gre", "50-60"}) + " }";
-        case 3:
-            return "ct state vmap { " +
-                   with_verdicts({"new", "established", "invalid", "untracked"}) + " }";
-        case 4: {
-            std::vector<std::string> keys = address_keys(true);
-            for (std::string& key : keys) {
-                key += " . " + port_range();
+        const unsigned which = random_.below(5);
+        if (!transport_.empty() && which < 3) {
+            const std::string field = transport_ + random_.word({" dport", " sport"});
+            if (which == 0) {
+                return field + " vmap { " + with_verdicts(port_keys()) + " }";
             }
-            return ip_ + " saddr . udp sport vmap { " + with_verdicts(keys) + " }";
-        }
-        default: {
+            if (which == 1) {
+                std::vector<std::string> keys = address_keys(true);
+                for (std::string& key : keys) {
+                    key += " . " + port_range();
+                }
+                return ip_ + " saddr . " + field + " vmap { " + with_verdicts(keys) + " }";
+            }
             const std::string map = prefix_ + "map" + std::to_string(sets_count_++);
             sets_ += "  map " + map + " {\n    type inet_service : verdict; flags interval\n" +
                      "    elements = { " + with_verdicts(port_keys()) + " }\n  }\n";
-            return "tcp dport vmap @" + map;
+            return field + " vmap @" + map;
         }
+        if (which == 3) {
+            return "ct state vmap { " +
+                   with_verdicts({"new", "established", "invalid", "untracked"}) + " }";
         }
+        return transport_.empty() && !has_protocol_
+                   ? "meta l4proto vmap { " + with_verdicts({"udp", "gre", "50-60"}) + " }"
+                   : ip_ + " saddr vmap { " + with_verdicts(address_keys(false)) + " }";
     }
 
     std::string statement(unsigned chain) {
@@ -397,6 +401,8 @@ private:
     std::string ip_;
     std::string sets_;
     std::string rules_;
+    std::string transport_;      ///< Of the rule: "", "udp", "tcp", or "th" for both.
+    bool has_protocol_ = false;  ///< The rule asks for one.
     unsigned sets_count_ = 0;
     unsigned count_ = 0;  ///< Chains.
     bool is_supported_ = true;
