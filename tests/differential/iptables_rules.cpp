@@ -174,7 +174,8 @@ private:
                    random_.word({"src,dst,dst", "src,src,src"});
         default:
             set_.is_supported = false;
-            return match + "but" + family + " " + of_one;
+            return random_.chance(50) ? match + "but" + family + " " + of_one
+                                      : match + "other" + family + " " + of_two;
         }
     }
 
@@ -254,6 +255,17 @@ private:
     unsigned count_ = 0;    ///< Chains.
 };
 
+// By the first part of their names: types of sets of a family.
+const std::pair<std::string, std::string> kIpsets[] = {
+    {"net", "net"},
+    {"ip", "ip"},
+    {"ipport", "ip,port"},
+    {"netport", "net,port"},
+    {"ipportnet", "ip,port,net"},
+    {"but", "net"},        // Some elements are exceptions.
+    {"other", "ip,port"},  // Of a protocol without ports.
+};
+
 std::string several(Random& random, const std::vector<Address>& from, unsigned count, auto line) {
     std::string lines;
     for (unsigned i = 0; i < count; ++i) {
@@ -317,25 +329,22 @@ std::string random_ipsets(Random& random, const Pool& pool) {
         const std::string digit = is_ipv4 ? "4" : "6";
         const std::string tail =
             std::string(" family ") + (is_ipv4 ? "inet" : "inet6") + " -exist\n";
-        for (const std::string type : {"net", "ip", "ipport", "netport", "ipportnet", "but"}) {
-            const std::string kernel_type = type == "ipport"      ? "ip,port"
-                                            : type == "netport"   ? "net,port"
-                                            : type == "ipportnet" ? "ip,port,net"
-                                            : type == "but"       ? "net"
-                                                                  : type;
-            const std::string name = type + digit;
-            text += "create " + name + " hash:" + kernel_type + tail;
+        for (const auto& [kind, type] : kIpsets) {
+            const std::string name = kind + digit;
+            text += "create " + name + " hash:" + type + tail;
             text += several(random, from, 6, [&](const Address& address) {
                 std::string element = type.starts_with("ip") ? to_string(address) : net(address);
-                if (type.find("port") != std::string::npos) {
-                    element += "," + (random.chance(80) ? ports() : std::string("gre:0"));
+                if (kind == "other") {
+                    element += ",gre:0";
+                } else if (type.find("port") != std::string::npos) {
+                    element += "," + ports();
                 }
-                if (type == "ipportnet") {
+                if (kind == "ipportnet") {
                     element += "," + net(is_ipv4 ? *firewall::parse_address("10.99.1.0")
                                                  : *firewall::parse_address("fd99::"));
                 }
                 return "add " + name + " " + element + " -exist" +
-                       (type == "but" && random.chance(40) ? " nomatch" : "");
+                       (kind == "but" && random.chance(40) ? " nomatch" : "");
             });
         }
     }
