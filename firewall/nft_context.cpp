@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <charconv>
 #include <filesystem>
+#include <mutex>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -60,9 +61,17 @@ void close_netfilter_sockets_on_exec() {
     }
 }
 
+// libnftables keeps contexts apart, but not the extensions of iptables and the names of protocols
+// that it looks up in the C library: one thread at a time, whichever context it has.
+std::mutex& library() {
+    static std::mutex mutex;
+    return mutex;
+}
+
 }  // namespace
 
 void NftContext::Deleter::operator()(nft_ctx* context) const {
+    const std::lock_guard lock(library());
     nft_ctx_free(context);
 }
 
@@ -71,6 +80,7 @@ tl::expected<NftContext, std::string> NftContext::open() {
         return tl::unexpected(checked.error());
     }
     NftContext made;
+    const std::lock_guard lock(library());
     made.context_.reset(nft_ctx_new(NFT_CTX_DEFAULT));
     nft_ctx* context = made.context_.get();
     if (context == nullptr || nft_ctx_buffer_output(context) != 0 ||
@@ -82,6 +92,7 @@ tl::expected<NftContext, std::string> NftContext::open() {
 }
 
 tl::expected<std::string, std::string> NftContext::run(const std::string& script) const {
+    const std::lock_guard lock(library());
     errno = 0;
     const bool succeeded = nft_run_cmd_from_buffer(context_.get(), script.c_str()) == 0;
     const int error = errno;

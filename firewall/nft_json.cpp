@@ -131,9 +131,8 @@ private:
                 }
             }
         } else if (kind == "set" || kind == "map") {
-            static const json kNoElements = json::array();
             const json* elements = nft_member(object, "elem");
-            table.sets.add(name_of(object), elements == nullptr ? &kNoElements : elements);
+            table.sets.add(name_of(object), elements == nullptr ? &no_elements_ : elements);
         } else if (kind == "rule") {
             const std::string name(nft_text(nft_member(object, "chain")));
             table.chains[name].rules.push_back(&object);
@@ -187,6 +186,7 @@ private:
     }
 
     const NftBeside& beside_;
+    const json no_elements_ = json::array();  ///< Of a set that is listed without any.
     std::map<NftTable, ListedTable> tables_;
     std::vector<std::pair<NftTable, std::string>> inputs_;
     std::vector<std::pair<NftTable, std::string>> waiting_;  ///< As Ruleset::chains.

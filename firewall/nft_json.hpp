@@ -5,13 +5,13 @@
 // jump to. Pure; any thread. Any text is survived.
 #pragma once
 
-#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <map>
 #include <set>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 #include <nlohmann/json_fwd.hpp>
@@ -24,14 +24,19 @@ namespace culvert::firewall {
 struct NftTable {
     std::string family;  ///< "ip", "ip6", "inet".
     std::string name;
-    auto operator<=>(const NftTable&) const = default;
+    bool operator==(const NftTable&) const = default;
+    bool operator<(const NftTable& other) const {
+        return std::tie(family, name) < std::tie(other.family, other.name);
+    }
 };
 
 struct NftRuleKey {
     NftTable table;
     std::string chain;
     std::uint64_t handle = 0;
-    auto operator<=>(const NftRuleKey&) const = default;
+    bool operator<(const NftRuleKey& other) const {
+        return std::tie(handle, chain, table) < std::tie(other.handle, other.chain, other.table);
+    }
 };
 
 /// Reads the extensions of iptables that rules of iptables-nft have, which JSON only names.

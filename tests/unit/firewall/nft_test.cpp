@@ -93,7 +93,7 @@ Header packet(const std::string& source, std::uint8_t protocol, std::uint16_t po
 
 class NftTest : public ::testing::Test {
 protected:
-    Ruleset read() const {
+    [[nodiscard]] Ruleset read() const {
         auto rules = backend->read();
         if (!rules) {
             throw std::runtime_error(rules.error().text);
@@ -101,7 +101,7 @@ protected:
         return std::move(*rules);
     }
 
-    std::string verdict(const Header& header) const {
+    [[nodiscard]] std::string verdict(const Header& header) const {
         const Judgement judgement = evaluate(read(), header);
         return judgement.accepted() ? "accept" : judgement.dropped() ? "drop" : "unknown";
     }
