@@ -5,29 +5,18 @@
 // (firewall/guard.hpp); here is what its answers mean.
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
+#include "ctl/kept_openings.hpp"
 #include "ctl/log.hpp"
 #include "ctl/switch.hpp"
 #include "tunnels/protocols.hpp"
 
 namespace culvert::ctl {
 
-using firewall::Family;
 using firewall::Selector;
 
 namespace {
-
-constexpr std::array<Family, 2> kFamilies{Family::ipv4, Family::ipv6};
-
-const tunnels::OuterMatch& outer_of(const TunnelConfig& tunnel) {
-    return tunnels::kProtocols[*tunnels::find_protocol(tunnel.type)].outer;
-}
-
-std::optional<std::uint16_t> port_of(const TunnelConfig& tunnel) {
-    return tunnel.dst_port == 0 ? std::nullopt : std::optional(tunnel.dst_port);
-}
 
 /// The packets of the far end; nothing while a part of their headers is not known.
 std::optional<firewall::Header> header_of(const SwitchModel& model, const SwitchPort& port) {
@@ -42,62 +31,11 @@ std::optional<firewall::Header> header_of(const SwitchModel& model, const Switch
     firewall::Header header;
     header.source = to_firewall(tunnel.remote_ip);
     header.destination = to_firewall(tunnel.local_ip.value_or(port.resolution.source));
-    header.protocol = outer_of(tunnel).ip_protocol;
+    header.protocol = tunnels::kProtocols[*tunnels::find_protocol(tunnel.type)].outer.ip_protocol;
     header.source_port = header.has_ports() ? tunnel.src_port_min : std::uint16_t{0};
     header.destination_port = tunnel.dst_port;
     header.interface_in = firewall::value_of_interface(*bridge);
     return header;
-}
-
-/// Adds what admits the packets of a tunnel's far end.
-void want(std::vector<Selector>& wanted, const TunnelConfig& tunnel) {
-    Selector selector;
-    selector.protocol = outer_of(tunnel).ip_protocol;
-    selector.destination_port = port_of(tunnel);
-    for (const Family family : kFamilies) {
-        const bool is_v4 = family == Family::ipv4;
-        if (!tunnel.remote_flow && tunnel.remote_ip.is_v4() != is_v4) {
-            continue;
-        }
-        selector.family = family;
-        selector.source.reset();
-        if (!tunnel.remote_flow) {
-            selector.source = firewall::Prefix{
-                to_firewall(tunnel.remote_ip),
-                static_cast<std::uint8_t>(firewall::bits_of(family))};
-        }
-        wanted.push_back(selector);
-    }
-}
-
-/// Whether one of `wanted` admits all that `selector` does, and more.
-bool is_covered(const std::vector<Selector>& wanted, const Selector& selector) {
-    Selector wide = selector;
-    wide.source.reset();
-    return selector.source && std::find(wanted.begin(), wanted.end(), wide) != wanted.end();
-}
-
-std::vector<Selector> selectors_for(ManagePolicy manage, const std::vector<TunnelConfig>& tunnels) {
-    std::vector<Selector> wanted;
-    if (manage == ManagePolicy::gre) {
-        for (const Family family : kFamilies) {
-            Selector gre;
-            gre.family = family;
-            wanted.push_back(gre);
-        }
-    } else if (manage == ManagePolicy::tunnels) {
-        std::vector<Selector> all;
-        for (const TunnelConfig& tunnel : tunnels) {
-            want(all, tunnel);
-        }
-        for (const Selector& selector : all) {
-            if (!is_covered(all, selector) &&
-                std::find(wanted.begin(), wanted.end(), selector) == wanted.end()) {
-                wanted.push_back(selector);
-            }
-        }
-    }
-    return wanted;
 }
 
 }  // namespace
@@ -233,7 +171,7 @@ void Switch::log_verdict(const SwitchPort& tunnel, TunnelVerdict::Kind before) {
 /// Tells the guard which rules there should be by [firewall] manage.
 void Switch::keep_rules() {
     const ManagePolicy manage = running_.firewall.manage;
-    std::vector<Selector> wanted = selectors_for(manage, running_.tunnels);
+    std::vector<Selector> wanted = kept_openings(manage, running_.tunnels);
     const bool keeps = manage != ManagePolicy::off;
     if (keeps == keeps_ && wanted == kept_) {
         return;
