@@ -23,6 +23,7 @@
 #include "firewall/ipset.hpp"
 #include "firewall/nft_batch.hpp"
 #include "firewall/nft_context.hpp"
+#include "firewall/nft_document.hpp"
 #include "firewall/nft_json.hpp"
 #include "firewall/nft_listing.hpp"
 #include "firewall/nft_netlink.hpp"
@@ -188,38 +189,30 @@ private:
 
     Answer<Reading> read_once() {
         sets_.forget();
+        const auto tables = nft_kernel_tables();
+        if (!tables) {
+            return tl::unexpected(trouble_of(tables.error()));
+        }
+        Reading reading;
+        reading.has_tables = !tables->empty();
+        if (!reading.has_tables) {
+            return reading;
+        }
         const auto context = NftContext::open();
         if (!context) {
             return tl::unexpected(failed(context.error()));
         }
-        context->set_output(NFT_CTX_OUTPUT_JSON | NFT_CTX_OUTPUT_NUMERIC_ALL);
-        const auto listing = context->run("list ruleset\n");
-        if (!listing) {
-            return tl::unexpected(
-                failed("The ruleset of nftables cannot be listed: " + listing.error() + ".")
-            );
-        }
-        const auto document = parse_nft_json(*listing);
+        const auto document = nft_document(*context, *tables);
         if (!document) {
             return tl::unexpected(failed(document.error()));
         }
-        const NftTables tables = nft_tables(*document);
-        Reading reading;
-        reading.has_tables = !tables.all.empty();
-        if (!reading.has_tables) {
-            return reading;
-        }
-        const auto dormant = nft_dormant_tables();
-        if (!dormant) {
-            return tl::unexpected(trouble_of(dormant.error()));
-        }
         NftKernelExtensions extensions(sets_);
-        for (const NftTable& table : tables.with_extensions) {
+        for (const NftTable& table : nft_tables_with_extensions(*document)) {
             if (const auto loaded = extensions.load(table); !loaded) {
                 return tl::unexpected(trouble_of(loaded.error()));
             }
         }
-        reading.rules = read_nft_json(*document, {*dormant, &extensions});
+        reading.rules = read_nft_json(*document, &extensions);
         // The same context, so that it is the same ruleset. Without it rules have no text, and
         // mean the same.
         context->set_output(NFT_CTX_OUTPUT_HANDLE | NFT_CTX_OUTPUT_STATELESS);

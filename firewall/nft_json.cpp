@@ -90,7 +90,7 @@ void each_object(const json& document, Visit visit) {
 
 class Listing {
 public:
-    explicit Listing(const NftBeside& beside) : beside_(beside) {}
+    explicit Listing(NftExtensions* extensions) : extensions_(extensions) {}
 
     Ruleset read(const json& document) {
         each_object(document, [&](const std::string& kind, const json& object) {
@@ -115,7 +115,7 @@ private:
     void take(const std::string& kind, const json& object) {
         const NftTable key = table_of(object, kind == "table" ? "name" : "table");
         const auto families = families_of(key.family);
-        if (!families || beside_.dormant.contains(key)) {
+        if (!families) {
             return;
         }
         ListedTable& table = tables_[key];
@@ -175,7 +175,7 @@ private:
     void read_chain(std::size_t next) {
         const auto [key, name] = waiting_[next];
         ListedTable& table = tables_[key];
-        NftScope scope{key, name, table.families, &table.sets, beside_.extensions, {}};
+        NftScope scope{key, name, table.families, &table.sets, extensions_, {}};
         const NftTable& table_key = scope.table;
         scope.chain_index = [&](std::string_view target) { return index_of(table_key, target); };
         std::vector<Rule> rules;
@@ -185,7 +185,7 @@ private:
         rules_.chains[next].rules = std::move(rules);
     }
 
-    const NftBeside& beside_;
+    NftExtensions* extensions_;
     const json no_elements_ = json::array();  ///< Of a set that is listed without any.
     std::map<NftTable, ListedTable> tables_;
     std::vector<std::pair<NftTable, std::string>> inputs_;
@@ -226,7 +226,7 @@ tl::expected<json, std::string> parse_nft_json(std::string_view text) {
     }
     json document = json::parse(text, nullptr, false);
     if (document.is_discarded()) {
-        // libnftables 1.0.6 writes rubbish for the flags of a table, which need not be UTF-8.
+        // Names and comments that are not UTF-8.
         std::string clean(text);
         std::replace_if(
             clean.begin(),
@@ -244,24 +244,19 @@ tl::expected<json, std::string> parse_nft_json(std::string_view text) {
     return document;
 }
 
-NftTables nft_tables(const json& document) {
-    NftTables tables;
+std::set<NftTable> nft_tables_with_extensions(const json& document) {
+    std::set<NftTable> tables;
     each_object(document, [&](const std::string& kind, const json& object) {
-        const NftTable key = table_of(object, kind == "table" ? "name" : "table");
-        if (!families_of(key.family)) {
-            return;
-        }
-        if (kind == "table") {
-            tables.all.insert(key);
-        } else if (kind == "rule" && has_extension(object)) {
-            tables.with_extensions.insert(key);
+        const NftTable key = table_of(object, "table");
+        if (kind == "rule" && families_of(key.family) && has_extension(object)) {
+            tables.insert(key);
         }
     });
     return tables;
 }
 
-Ruleset read_nft_json(const json& document, const NftBeside& beside) {
-    return Listing(beside).read(document);
+Ruleset read_nft_json(const json& document, NftExtensions* extensions) {
+    return Listing(extensions).read(document);
 }
 
 }  // namespace culvert::firewall

@@ -53,25 +53,16 @@ public:
     read(const NftRuleKey& key, std::size_t index, std::string_view name, Rule& rule) = 0;
 };
 
-/// What a listing in JSON does not say.
-struct NftBeside {
-    std::set<NftTable> dormant;  ///< Tables that are switched off.
-    NftExtensions* extensions = nullptr;
-};
-
 /// How deep a listing may be nested; libnftables stays below 16.
 constexpr unsigned kNftNestingMax = 64;
 
 /// The document in a listing; one sentence when it is none.
 [[nodiscard]] tl::expected<nlohmann::json, std::string> parse_nft_json(std::string_view text);
 
-/// Tables of ip, ip6 and inet in the listing, with those whose rules have extensions of iptables.
-struct NftTables {
-    std::set<NftTable> all;
-    std::set<NftTable> with_extensions;
-};
-[[nodiscard]] NftTables nft_tables(const nlohmann::json& document);
+/// The tables in the listing whose rules have extensions of iptables.
+[[nodiscard]] std::set<NftTable> nft_tables_with_extensions(const nlohmann::json& document);
 
-[[nodiscard]] Ruleset read_nft_json(const nlohmann::json& document, const NftBeside& beside);
+/// `extensions` may be null; what they would read is unknown then.
+[[nodiscard]] Ruleset read_nft_json(const nlohmann::json& document, NftExtensions* extensions);
 
 }  // namespace culvert::firewall

@@ -85,10 +85,13 @@ int take_table(const nlmsghdr* message, void* data) {
     if (!table || nftnl_table_nlmsg_parse(message, table.get()) < 0) {
         return MNL_CB_OK;
     }
-    if ((nftnl_table_get_u32(table.get(), NFTNL_TABLE_FLAGS) & NFT_TABLE_F_DORMANT) != 0) {
-        const auto family = family_name(nftnl_table_get_u32(table.get(), NFTNL_TABLE_FAMILY));
-        static_cast<std::set<NftTable>*>(data)->insert(
-            {std::string(family), text_of(nftnl_table_get_str(table.get(), NFTNL_TABLE_NAME))}
+    const auto family = family_name(nftnl_table_get_u32(table.get(), NFTNL_TABLE_FAMILY));
+    const std::uint32_t flags = nftnl_table_get_u32(table.get(), NFTNL_TABLE_FLAGS);
+    if (!family.empty()) {
+        static_cast<std::vector<NftKernelTable>*>(data)->push_back(
+            {{std::string(family), text_of(nftnl_table_get_str(table.get(), NFTNL_TABLE_NAME))},
+             (flags & NFT_TABLE_F_DORMANT) != 0,
+             flags != 0}
         );
     }
     return MNL_CB_OK;
@@ -162,14 +165,14 @@ tl::expected<std::uint32_t, int> nft_generation() {
     return generation;
 }
 
-tl::expected<std::set<NftTable>, int> nft_dormant_tables() {
-    std::set<NftTable> dormant;
+tl::expected<std::vector<NftKernelTable>, int> nft_kernel_tables() {
+    std::vector<NftKernelTable> tables;
     const auto asked =
-        ask(NFT_MSG_GETTABLE, NFPROTO_UNSPEC, NLM_F_DUMP, nullptr, take_table, &dormant);
+        ask(NFT_MSG_GETTABLE, NFPROTO_UNSPEC, NLM_F_DUMP, nullptr, take_table, &tables);
     if (!asked) {
         return tl::unexpected(asked.error());
     }
-    return dormant;
+    return tables;
 }
 
 tl::expected<void, int> NftKernelExtensions::load(const NftTable& table) {

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // What libnftables does not tell, or not right, asked of the kernel by netlink: the generation of
-// the ruleset, tables that are switched off, and the extensions of iptables in rules of
+// the ruleset, tables with their flags, and the extensions of iptables in rules of
 // iptables-nft. In the network namespace of the calling thread. Errors are errno.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <map>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,7 +22,13 @@ namespace culvert::firewall {
 /// Counts the transactions on the ruleset of this network namespace.
 [[nodiscard]] tl::expected<std::uint32_t, int> nft_generation();
 
-[[nodiscard]] tl::expected<std::set<NftTable>, int> nft_dormant_tables();
+/// A table of ip, ip6 or inet.
+struct NftKernelTable {
+    NftTable key;
+    bool is_dormant = false;  ///< Switched off.
+    bool has_flags = false;   ///< This one or others.
+};
+[[nodiscard]] tl::expected<std::vector<NftKernelTable>, int> nft_kernel_tables();
 
 /// The number of a family (NFPROTO_*).
 [[nodiscard]] std::uint16_t nft_family_number(std::string_view family);

@@ -49,10 +49,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (!document) {
         return 0;
     }
-    const NftTables tables = nft_tables(*document);
-    const Ruleset rules = read_nft_json(*document, {});
+    const auto tables = nft_tables_with_extensions(*document);
+    const Ruleset rules = read_nft_json(*document, nullptr);
     require(rules.input.empty() || !rules.chains.empty());
-    require(tables.with_extensions.size() <= size);
+    require(tables.size() <= size);
     check(rules);
     Header header;
     header.source = {Family::ipv4, 0x0a000001};

@@ -13,7 +13,9 @@
 #include <gtest/gtest.h>
 
 #include "firewall/backend.hpp"
+#include "firewall/claim.hpp"
 #include "firewall/evaluate.hpp"
+#include "firewall/nft_context.hpp"
 #include "tests/unit/net_namespace.hpp"
 
 namespace culvert::firewall {
@@ -211,6 +213,27 @@ TEST_F(NftTest, LeavesDormantTablesAndOtherFamiliesOut) {
     EXPECT_EQ(rules.chains[0].table, "filter");
 }
 
+TEST_F(NftTest, ReadsATableThatAProgramOwns) {
+    const auto owner = InterfaceClaims::open("nft_test");
+    ASSERT_TRUE(owner) << owner.error();
+    ASSERT_TRUE((*owner)->claim("lo"));
+    const auto context = NftContext::open();
+    ASSERT_TRUE(context);
+    ASSERT_TRUE(context->run(
+        "table inet owned {\n flags owner\n set s { type ipv4_addr\n elements = { 10.0.0.1 }\n }\n"
+        " map m { type ipv4_addr : verdict\n elements = { 10.0.0.2 : jump other }\n }\n"
+        " chain other {\n accept\n }\n chain input {\n type filter hook input priority 0; policy"
+        " drop;\n ip saddr @s accept\n ip saddr vmap @m\n }\n}\n"
+    ));
+    make_filter();
+    nft("add rule inet filter input accept\\n");
+    for (unsigned i = 0; i < 10; ++i) {
+        EXPECT_EQ(verdict(packet("10.0.0.1", 47)), "accept");
+        EXPECT_EQ(verdict(packet("10.0.0.2", 47)), "accept");
+        EXPECT_EQ(verdict(packet("10.0.0.3", 47)), "drop");
+    }
+}
+
 TEST_F(NftTest, ReadsWhatPeopleSee) {
     make_filter();
     const Ruleset rules = read();
@@ -370,7 +393,7 @@ TEST_F(NftTest, LosesNoRuleAmongConcurrentWriters) {
 TEST_F(NftTest, TellsWhenAnythingChanges) {
     run("ipset create peers hash:ip");
     run("iptables-nft -A INPUT -m set --match-set peers src -j DROP");
-    read();
+    static_cast<void>(read());
     const auto before = backend->generation().value();
     EXPECT_EQ(backend->generation().value(), before);
     run("ipset add peers 10.0.0.1");
