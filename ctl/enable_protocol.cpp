@@ -144,8 +144,11 @@ Planned plan_openings(
     return planned;
 }
 
-/// `rules` with the chains that the tool would make before it inserts.
+/// `rules` with the chains that the backend would make before it inserts; nftables makes none.
 Ruleset with_chains(Ruleset rules, const Backend& backend) {
+    if (backend.name() == "nftables") {
+        return rules;
+    }
     for (const Family family : {Family::ipv4, Family::ipv6}) {
         const bool is_there =
             std::any_of(rules.input.begin(), rules.input.end(), [&](const auto& base) {
@@ -158,8 +161,6 @@ Ruleset with_chains(Ruleset rules, const Backend& backend) {
         firewall::Chain chain;
         chain.name = "INPUT";
         chain.table = "filter";
-        chain.tool = backend.name() == "nftables" ? firewall::Tool::iptables_nft
-                                                  : firewall::Tool::iptables_legacy;
         chain.families =
             family == Family::ipv4 ? firewall::Families::ipv4 : firewall::Families::ipv6;
         Ruleset more;

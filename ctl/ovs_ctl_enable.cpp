@@ -104,16 +104,18 @@ std::optional<std::uint32_t> find_input(const Ruleset& rules) {
 }
 
 /// Opens in one backend, which makes the chain where there is none, as iptables does. Nothing when
-/// the backend is not there.
+/// the backend has no tables of iptables and makes none.
 std::optional<LocalAnswer> enable_in(Backend& backend, const Selector& selector) {
     const std::string name = firewall::to_string(selector);
     bool exists = false;
     bool is_refused = false;
+    bool is_there = false;
     const auto planner = [&](const Ruleset& rules) -> tl::expected<Plan, std::string> {
         exists = false;
         const auto input = find_input(rules);
-        if (!input.has_value()) {
-            return tl::unexpected(std::string("there is no chain INPUT of iptables"));
+        is_there = input.has_value();
+        if (!is_there) {
+            return Plan{};
         }
         exists = is_listed(rules.chains[*input], selector);
         is_refused = !exists && (selector.destination_port || selector.source_port) &&
@@ -134,6 +136,9 @@ std::optional<LocalAnswer> enable_in(Backend& backend, const Selector& selector)
         }
         return LocalAnswer{
             kStatusRefused, {}, {failure + firewall::on_one_line(done.error().text)}};
+    }
+    if (!is_there) {
+        return std::nullopt;
     }
     if (is_refused) {
         const std::string protocol = firewall::protocol_name(selector.protocol);
