@@ -405,6 +405,10 @@ TEST_F(CulvertCtlCompletion, OffersCommandsOptionsAndValues) {
     EXPECT_EQ(offered("log set w"), "warning\n");
     EXPECT_EQ(offered("flows show --limit \"\""), "\n");
     EXPECT_EQ(offered("fdb show br0 --w"), "--watch\n");
+    EXPECT_EQ(offered("enable-protocol v"), "vxlan vxlan-gpe\n");
+    EXPECT_EQ(offered("enable-protocol gre --source 10.0.0.1 ge"), "geneve\n");
+    EXPECT_EQ(offered("list-protocols --backend \"\""), "auto iptables-legacy nftables\n");
+    EXPECT_EQ(offered("firewall e"), "explain\n");
     EXPECT_EQ(offered("nothing \"\""), "--socket --format --timeout --watch --help\n");
 }
 
