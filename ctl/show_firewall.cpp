@@ -30,9 +30,9 @@ std::size_t rule_count(const firewall::Ruleset& rules) {
     return count;
 }
 
-Json firewall_tree(const Switch& switch_) {
-    const FirewallConfig& config = switch_.running().firewall;
-    const firewall::Policy& policy = switch_.policy();
+Json firewall_tree(const Switch& owner) {
+    const FirewallConfig& config = owner.running().firewall;
+    const firewall::Policy& policy = owner.policy();
     const UnknownRules unknown = unknown_rules(policy.rules, kUnknownListedMax);
     Json json;
     json["enforce"] = config.enforce;
@@ -45,7 +45,7 @@ Json firewall_tree(const Switch& switch_) {
     json["not_evaluable_rules"] = unknown.listed;
     json["troubles"] = policy.troubles;
     json["tunnels"] = Json::array();
-    for (const auto& [index, port] : switch_.model().ports) {
+    for (const auto& [index, port] : owner.model().ports) {
         if (port.role == PortRole::tunnel) {
             Json tunnel{{"name", port.name}};
             tunnel.update(verdict_json(port.firewall));

@@ -91,7 +91,9 @@ void Switch::judge_tunnels() {
     }
     if (running_.firewall.enforce) {
         for (const std::string& unknown : unknowns) {
-            if (!warned_unknowns_.contains(unknown)) {
+            const auto& troubles = policy_->troubles;  // Warned of as they are.
+            if (!warned_unknowns_.contains(unknown) &&
+                std::find(troubles.begin(), troubles.end(), unknown) == troubles.end()) {
                 logger("firewall")
                     .warn(
                         "{} cannot be evaluated; packets that depend on it are {}",

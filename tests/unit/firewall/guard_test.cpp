@@ -183,7 +183,7 @@ protected:
         EXPECT_TRUE(wait_until([&] { return std::chrono::steady_clock::now() > until; }));
     }
 
-    const Selector gre;
+    const Selector gre{};
     const Selector vxlan = [] {
         Selector selector;
         selector.protocol = kProtocolUdp;
