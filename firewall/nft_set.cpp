@@ -138,23 +138,30 @@ bool has_flags(NftKind kind) {
     return kind == NftKind::state || kind == NftKind::mark;
 }
 
+// Numbers, whose order means something.
+bool is_ordered(NftKind kind) {
+    return kind != NftKind::interface && kind != NftKind::nfproto && kind != NftKind::ethertype &&
+           kind != NftKind::state;
+}
+
+// nft lists every comparison behind a mask of leading ones so, "ip saddr & 255.0.0.0 == 10.1.0.0"
+// as 10.1.0.0/8, and that holds for no value.
 std::optional<Interval> prefix_interval(const json& prefix, NftKind kind) {
+    constexpr Interval kNothing{1, 0};
     const json* address = nft_member(prefix, "addr");
     const json* length = nft_member(prefix, "len");
     const auto low = address == nullptr ? std::nullopt : nft_value(*address, kind);
     const auto bits = length == nullptr ? std::nullopt : number_of(*length);
     const unsigned width = bits_of(kind);
-    if ((kind != NftKind::ipv4 && kind != NftKind::ipv6) || !low || !bits || *bits > width) {
+    if (!is_ordered(kind) || !low || !bits || *bits > width) {
         return std::nullopt;
     }
-    const Value mask = prefix_mask(width, static_cast<unsigned>(*bits));
-    return Interval{*low & mask, *low | (max_value(width) ^ mask)};
+    const Value rest = max_value(width) ^ prefix_mask(width, static_cast<unsigned>(*bits));
+    return (*low & rest) != 0 ? kNothing : Interval{*low, *low | rest};
 }
 
 std::optional<Interval> range_interval(const json& range, NftKind kind) {
-    const bool is_ordered = kind != NftKind::interface && kind != NftKind::nfproto &&
-                            kind != NftKind::ethertype && kind != NftKind::state;
-    if (!is_ordered || !range.is_array() || range.size() != 2) {
+    if (!is_ordered(kind) || !range.is_array() || range.size() != 2) {
         return std::nullopt;
     }
     const auto low = nft_value(range[0], kind);

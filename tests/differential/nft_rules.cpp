@@ -123,10 +123,14 @@ private:
         const Address near = random_source(random_, universe_);
         switch (random_.below(6)) {
         case 0: {
-            const Value mask = random_mask(random_, near.family);
+            // nft lists masks of leading ones in another way.
+            const unsigned width = bits_of(near.family);
+            const Value mask = random_.chance(50)
+                                   ? random_mask(random_, near.family)
+                                   : firewall::prefix_mask(width, random_.below(width));
+            const Value value = random_.chance(85) ? near.value & mask : near.value;
             return field + "& " + to_string(Address{near.family, mask}) + " " +
-                   random_.word({"==", "!="}) + " " +
-                   to_string(Address{near.family, near.value & mask});
+                   random_.word({"==", "!="}) + " " + to_string(Address{near.family, value});
         }
         case 1:
             return field + negation() + address_range();
@@ -219,8 +223,9 @@ private:
         const std::string value = hex(random_.below(8));
         switch (random_.below(4)) {
         case 0:
-            return "meta mark & " + hex(random_.below(8)) + " " + random_.word({"==", "!="}) + " " +
-                   value;
+            return "meta mark & " +
+                   random_.word({hex(random_.below(8)), "0xfffffffe", "0xfffffffc"}) + " " +
+                   random_.word({"==", "!="}) + " " + value;
         case 1:
             return "meta mark { 1-3, 6 }";
         default:
