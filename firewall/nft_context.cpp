@@ -18,6 +18,8 @@
 #include <linux/netlink.h>
 #include <nftables/libnftables.h>
 
+#include "firewall/abort_guard.hpp"
+
 namespace culvert::firewall {
 
 namespace {
@@ -42,8 +44,10 @@ Outcome check_netlink() {
 }
 
 // libnftables opens its socket without close-on-exec. A program that this process starts would
-// inherit it and keep the owned tables alive after this process was killed.
-void close_netfilter_sockets_on_exec() {
+// inherit it and keep the owned tables alive after this process was killed. Returns the one that
+// was not closed on exec so far.
+int close_netfilter_sockets_on_exec() {
+    int newest = -1;
     std::error_code error;
     for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd", error)) {
         const std::string name = entry.path().filename().string();
@@ -56,9 +60,11 @@ void close_netfilter_sockets_on_exec() {
         if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &domain_bytes) == 0 &&
             getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &protocol_bytes) == 0 &&
             domain == AF_NETLINK && protocol == NETLINK_NETFILTER) {
+            newest = (fcntl(fd, F_GETFD) & FD_CLOEXEC) == 0 ? fd : newest;
             fcntl(fd, F_SETFD, FD_CLOEXEC);
         }
     }
+    return newest;
 }
 
 // libnftables keeps contexts apart, but not the extensions of iptables and the names of protocols
@@ -70,9 +76,15 @@ std::mutex& library() {
 
 }  // namespace
 
-void NftContext::Deleter::operator()(nft_ctx* context) const {
+NftContext::State::~State() {
+    if (is_broken) {
+        close(socket);  // And the rest of it stays in memory.
+        return;
+    }
     const std::lock_guard lock(library());
-    nft_ctx_free(context);
+    if (context != nullptr) {
+        nft_ctx_free(context);
+    }
 }
 
 tl::expected<NftContext, std::string> NftContext::open() {
@@ -80,25 +92,35 @@ tl::expected<NftContext, std::string> NftContext::open() {
         return tl::unexpected(checked.error());
     }
     NftContext made;
+    made.state_ = std::make_unique<State>();
     const std::lock_guard lock(library());
-    made.context_.reset(nft_ctx_new(NFT_CTX_DEFAULT));
-    nft_ctx* context = made.context_.get();
+    nft_ctx* const context = nft_ctx_new(NFT_CTX_DEFAULT);
+    made.state_->context = context;
     if (context == nullptr || nft_ctx_buffer_output(context) != 0 ||
         nft_ctx_buffer_error(context) != 0) {
         return tl::unexpected(std::string("libnftables cannot be started: out of memory."));
     }
-    close_netfilter_sockets_on_exec();
+    made.state_->socket = close_netfilter_sockets_on_exec();
     return made;
 }
 
 tl::expected<std::string, std::string> NftContext::run(const std::string& script) const {
     const std::lock_guard lock(library());
+    nft_ctx* const context = state_->context;
+    bool succeeded = false;
     errno = 0;
-    const bool succeeded = nft_run_cmd_from_buffer(context_.get(), script.c_str()) == 0;
+    state_->is_broken = state_->is_broken || !survives_abort([&] {
+                            succeeded = nft_run_cmd_from_buffer(context, script.c_str()) == 0;
+                        });
     const int error = errno;
+    if (state_->is_broken) {
+        return tl::unexpected(
+            std::string("an assertion of libnftables failed, as it does for \"nft list ruleset\"")
+        );
+    }
     // Asking for a buffer is what empties it for the next run.
-    const std::string output = nft_ctx_get_output_buffer(context_.get());
-    const std::string text = nft_ctx_get_error_buffer(context_.get());
+    const std::string output = nft_ctx_get_output_buffer(context);
+    const std::string text = nft_ctx_get_error_buffer(context);
     if (succeeded) {
         return output;
     }
@@ -111,14 +133,14 @@ tl::expected<std::string, std::string> NftContext::run(const std::string& script
 }
 
 tl::expected<std::string, std::string> NftContext::dry_run(const std::string& script) const {
-    nft_ctx_set_dry_run(context_.get(), true);
+    nft_ctx_set_dry_run(state_->context, true);
     auto outcome = run(script);
-    nft_ctx_set_dry_run(context_.get(), false);
+    nft_ctx_set_dry_run(state_->context, false);
     return outcome;
 }
 
 void NftContext::set_output(unsigned flags) const {
-    nft_ctx_output_set_flags(context_.get(), flags);
+    nft_ctx_output_set_flags(state_->context, flags);
 }
 
 }  // namespace culvert::firewall

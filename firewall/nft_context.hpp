@@ -19,7 +19,8 @@ public:
     [[nodiscard]] static tl::expected<NftContext, std::string> open();
 
     /// Runs one transaction and returns what it printed, or the first line of what went wrong,
-    /// without a full stop.
+    /// without a full stop. Where an assertion of libnftables fails on what it finds in the kernel,
+    /// this and all later runs end so.
     [[nodiscard]] tl::expected<std::string, std::string> run(const std::string& script) const;
     /// Nothing is changed; the kernel is not asked either.
     [[nodiscard]] tl::expected<std::string, std::string> dry_run(const std::string& script) const;
@@ -28,11 +29,18 @@ public:
     void set_output(unsigned flags) const;
 
 private:
-    struct Deleter {
-        void operator()(nft_ctx* context) const;
+    /// Freeing the context closes the socket, which may own tables.
+    struct State {
+        State() = default;
+        ~State();
+        State(const State&) = delete;
+        State& operator=(const State&) = delete;
+
+        nft_ctx* context = nullptr;
+        int socket = -1;         ///< The context's.
+        bool is_broken = false;  ///< It stopped in the middle of its work: not to be used again.
     };
-    // Freeing the context closes the socket, which may own tables.
-    std::unique_ptr<nft_ctx, Deleter> context_;
+    std::unique_ptr<State> state_;
 };
 
 }  // namespace culvert::firewall

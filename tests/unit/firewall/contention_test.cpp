@@ -247,5 +247,25 @@ TEST_F(ContentionTest, AHugeSetIsReadWhole) {
     ASSERT_NE(match, rule.steps.end());
 }
 
+// nft 1.0.6 ends by an assertion where it lists the ports of GRE, which it takes from a file.
+TEST_F(ContentionTest, ARulesetThatLibnftablesCannotListIsToldOf) {
+    const std::string table = "table inet filter { chain input { "
+                              "type filter hook input priority 0; policy drop; ";
+    feed("nft -f -", table + "} }\n");
+    const auto backend = make_nft_backend();
+    const Ruleset rules = must_read(*backend);
+    feed("nft -f -", table + "meta l4proto gre th dport 1-1000\n} }\n");
+    for (int i = 0; i < 2; ++i) {
+        const auto unreadable = backend->read();
+        if (unreadable) {
+            break;  // Another version of nft.
+        }
+        EXPECT_EQ(unreadable.error().kind, Trouble::Kind::failed);
+        EXPECT_NE(unreadable.error().text.find("assertion"), std::string::npos);
+    }
+    run("nft flush chain inet filter input");
+    EXPECT_TRUE(input_of(must_read(*backend)).rules.empty());
+}
+
 }  // namespace
 }  // namespace culvert::firewall
