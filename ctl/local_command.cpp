@@ -26,9 +26,9 @@ constexpr std::array<Entry, 5> kEntries = {{
 }  // namespace
 
 const Words& LocalCall::values(std::string_view option) const {
-    static const Words kNone;
+    static const Words none;
     const auto found = options.find(option);
-    return found == options.end() ? kNone : found->second;
+    return found == options.end() ? none : found->second;
 }
 
 std::optional<std::string> LocalCall::value(std::string_view option) const {

@@ -119,7 +119,7 @@ std::optional<LocalAnswer> enable_in(Backend& backend, const Selector& selector)
         }
         exists = is_listed(rules.chains[*input], selector);
         is_refused = !exists && (selector.destination_port || selector.source_port) &&
-                     !has_ports(selector.protocol);
+                     !takes_ports(selector.protocol);
         if (exists || is_refused) {
             return Plan{};
         }

@@ -31,6 +31,8 @@ std::string quoted(std::string_view text) {
     return "\"" + escape_controls(text) + "\"";
 }
 
+constexpr std::uint8_t kProtocolUdpLite = 136;
+
 /// What a tunnel type or a protocol is, before ports and sources.
 struct Base {
     std::uint8_t protocol = firewall::kProtocolGre;
@@ -99,10 +101,12 @@ void add_once(std::vector<Selector>& all, const Selector& selector) {
 
 }  // namespace
 
-bool has_ports(std::uint8_t protocol) {
+bool takes_ports(std::uint8_t protocol) {
     firewall::Header header;
     header.protocol = protocol;
-    return header.has_ports();
+    // iptables has no words for the ports of UDP-Lite; with such a rule it could not list its
+    // table.
+    return header.has_ports() && protocol != kProtocolUdpLite;
 }
 
 Checked<std::uint8_t> read_protocol(const std::string& word) {
@@ -183,11 +187,12 @@ Checked<std::vector<Selector>> read_selectors(const LocalCall& call) {
     for (const Base& base : *bases) {
         Selector selector;
         selector.protocol = base.protocol;
-        if ((to_port->has_value() || from_port->has_value()) && !has_ports(base.protocol)) {
+        if ((to_port->has_value() || from_port->has_value()) && !takes_ports(base.protocol)) {
             return refusal(
                 kStatusRefused,
                 firewall::protocol_name(base.protocol) +
-                    " has no ports; valid with --dport and --sport: tcp, udp, udplite, sctp, dccp"
+                    " has no ports that rules can ask for; valid with --dport and --sport: tcp, "
+                    "udp, sctp, dccp"
             );
         }
         selector.destination_port = to_port->has_value() ? *to_port : base.destination_port;

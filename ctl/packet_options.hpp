@@ -30,8 +30,8 @@ read_port(const LocalCall& call, std::string_view option);
 /// Of --comment; empty without.
 [[nodiscard]] Checked<std::string> read_comment(const LocalCall& call);
 
-/// Whether rules can ask for ports of a protocol's packets.
-[[nodiscard]] bool has_ports(std::uint8_t protocol);
+/// Whether rules of every tool can ask for ports of a protocol's packets.
+[[nodiscard]] bool takes_ports(std::uint8_t protocol);
 /// "udp to port 4789", without the family and the source.
 [[nodiscard]] std::string name_of(const firewall::Selector& selector);
 [[nodiscard]] std::string_view name_of(firewall::Family family);

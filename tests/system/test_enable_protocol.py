@@ -24,7 +24,7 @@ OVS_CTL = "/usr/share/openvswitch/scripts/ovs-ctl"
 IPTABLES_LEGACY = "/usr/sbin/xtables-legacy-multi"
 DEADLINE_S = 120.0
 WRITERS = 50
-KILLS_MAX = 5
+KILLS_MAX = 8
 
 
 class Host:

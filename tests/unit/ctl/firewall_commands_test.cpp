@@ -129,6 +129,11 @@ TEST(PacketOptions, ports_are_those_of_what_is_named) {
     EXPECT_THAT(
         selected({{}, {{"--dport", {"7"}}}}), ElementsAre(StartsWith("1: gre has no ports"))
     );
+    // iptables cannot list a rule with a port of UDP-Lite.
+    EXPECT_THAT(
+        selected({{}, {{"--protocol", {"136"}}, {"--dport", {"7"}}}}),
+        ElementsAre(HasSubstr("has no ports that rules can ask for"))
+    );
 }
 
 TEST(PacketOptions, sources_say_the_family) {
