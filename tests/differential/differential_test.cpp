@@ -111,7 +111,7 @@ protected:
                 cases.push_back(made);
             }
             const std::string program = family == Family::ipv4 ? "iptables" : "ip6tables";
-            feed(program + suffix, iptables_batch(random_, family, sets));
+            feed(program + suffix, iptables_batch(random_, family, sets, drops_percent_));
         }
         return cases;
     }
@@ -119,7 +119,7 @@ protected:
         std::vector<Universe> both = universes(Family::ipv4);
         const std::vector<Universe> others = universes(Family::ipv6);
         both.insert(both.end(), others.begin(), others.end());
-        const NftBatch batch = random_nft_batch(random_, both);
+        const NftBatch batch = random_nft_batch(random_, both, drops_percent_);
         feed("nft -f -", batch.text);
         std::vector<Case> cases;
         for (std::size_t i = 0; i < both.size(); ++i) {
@@ -159,6 +159,8 @@ protected:
             }
         }
     }
+    // Policies of drop, of the batches from now on.
+    void set_drops(unsigned percent) { drops_percent_ = percent; }
     [[nodiscard]] bool may_go_on() const { return disagreements_ < kDisagreementsMax; }
 
     KernelInput& kernel() { return kernel_; }
@@ -220,6 +222,7 @@ private:
     PrivateNetwork network_;
     KernelInput kernel_;
     Counts counts_;
+    unsigned drops_percent_ = 50;
     unsigned disagreements_ = 0;
 };
 
@@ -311,6 +314,7 @@ TEST_F(Differential, Nft) {
 // Packets to the one's destinations meet the policies of the other as well.
 TEST_F(Differential, BothAtOnce) {
     load_ipsets();
+    set_drops(15);
     const auto legacy = firewall::make_legacy_backend();
     const auto nft = firewall::make_nft_backend();
     for (std::size_t i = 0; i < batches(100) && may_go_on(); ++i) {

@@ -288,13 +288,15 @@ IptablesSet random_iptables_set(Random& random, const Universe& universe, unsign
     return set;
 }
 
-std::string iptables_batch(Random& random, Family family, const std::vector<IptablesSet>& sets) {
+std::string iptables_batch(
+    Random& random, Family family, const std::vector<IptablesSet>& sets, unsigned drops_percent
+) {
     const bool is_ipv4 = family == Family::ipv4;
     std::string text = std::string("*raw\n-A PREROUTING -s ") +
                        (is_ipv4 ? kUntrackedNetwork : kUntrackedNetwork6) +
                        " -j CT --notrack\nCOMMIT\n";
     for (const std::string table : {"mangle", "filter", "security"}) {
-        const bool drops = random.chance(table == "filter" ? 50 : 10);
+        const bool drops = random.chance(table == "filter" ? drops_percent : 10);
         std::string chains = std::string(":INPUT ") + (drops ? "DROP" : "ACCEPT") + " [0:0]\n";
         std::string rules;
         if (is_ipv4) {

@@ -26,9 +26,14 @@ struct IptablesSet {
 [[nodiscard]] IptablesSet
 random_iptables_set(Random& random, const Universe& universe, unsigned number);
 
-/// What one *-restore process reads: the sets, behind what KernelInput needs.
-[[nodiscard]] std::string
-iptables_batch(Random& random, firewall::Family family, const std::vector<IptablesSet>& sets);
+/// What one *-restore process reads: the sets, behind what KernelInput needs. The filter chain's
+/// policy is to drop in `drops_percent` of the cases.
+[[nodiscard]] std::string iptables_batch(
+    Random& random,
+    firewall::Family family,
+    const std::vector<IptablesSet>& sets,
+    unsigned drops_percent
+);
 
 /// What `ipset restore` reads: the sets that the rules name.
 [[nodiscard]] std::string random_ipsets(Random& random, const Pool& pool);

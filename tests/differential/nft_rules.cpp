@@ -419,14 +419,14 @@ private:
 // A base chain in a table of its own, entered by some of the universes.
 class BaseChain {
 public:
-    BaseChain(Random& random, unsigned number, bool is_main) : random_(random) {
+    BaseChain(Random& random, unsigned number, unsigned drops_percent) : random_(random) {
+        const bool is_main = number == 0;
         table_.family = is_main ? "inet" : random.word({"inet", "ip", "ip6"});
         table_.name = "t" + std::to_string(number);
         is_main_ = is_main;
         priority_ = is_main ? "filter" : random.word({"-150", "-10", "0", "5", "10", "security"});
-        drops_ = random.chance(is_main ? 50 : 8);
+        drops_ = random.chance(is_main ? drops_percent : 8);
         is_dormant_ = !is_main && random.chance(10);
-        number_ = number;
     }
 
     // Appends to what the batch holds of the universe.
@@ -481,7 +481,6 @@ private:
     std::string entries_;
     std::string map_;
     std::string map6_;
-    unsigned number_ = 0;
     bool is_main_ = false;
     bool drops_ = false;
     bool is_dormant_ = false;
@@ -489,7 +488,8 @@ private:
 
 }  // namespace
 
-NftBatch random_nft_batch(Random& random, const std::vector<Universe>& universes) {
+NftBatch
+random_nft_batch(Random& random, const std::vector<Universe>& universes, unsigned drops_percent) {
     NftBatch batch;
     batch.excerpts.resize(universes.size());
     batch.is_supported.assign(universes.size(), true);
@@ -501,7 +501,7 @@ NftBatch random_nft_batch(Random& random, const std::vector<Universe>& universes
                  "    type filter hook forward priority 0; policy drop;\n  }\n}\n";
     const unsigned count = random.between(1, 3);
     for (unsigned number = 0; number < count; ++number) {
-        BaseChain base(random, number, number == 0);
+        BaseChain base(random, number, drops_percent);
         for (std::size_t index = 0; index < universes.size(); ++index) {
             base.add(universes[index], index, batch);
         }

@@ -20,6 +20,8 @@ struct NftBatch {
     std::vector<bool> is_supported;
 };
 
-[[nodiscard]] NftBatch random_nft_batch(Random& random, const std::vector<Universe>& universes);
+/// The policy of the first base chain is to drop in `drops_percent` of the cases.
+[[nodiscard]] NftBatch
+random_nft_batch(Random& random, const std::vector<Universe>& universes, unsigned drops_percent);
 
 }  // namespace culvert::test
