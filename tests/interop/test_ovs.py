@@ -80,7 +80,7 @@ def make_pair(
     host.add_tunnel("t0", kind, peer.underlay(family), key, **keys)
     host.start()
     # Open vSwitch loses the first packets of a tunnel while it resolves its neighbour.
-    wait_for_ping(host.vms[0].ns, peer.address(), timeout_s=20)
+    wait_for_ping(host.vms[0].ns, peer.address())
     return host, peer
 
 

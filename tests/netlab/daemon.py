@@ -113,7 +113,7 @@ class Culvertd:
             self.wait_ready()
         return self
 
-    def wait_ready(self, timeout_s: float = 20.0) -> None:
+    def wait_ready(self, timeout_s: float = 30.0) -> None:
         assert self.process is not None and self.notify is not None
         deadline = time.monotonic() + timeout_s
         while "READY=1" not in self.notify.messages:
@@ -125,7 +125,7 @@ class Culvertd:
             if time.monotonic() > deadline:
                 raise LabError(f"{self.name} did not report READY=1 in {timeout_s:g} s")
 
-    def stop(self, number: int = signal.SIGTERM, timeout_s: float = 10.0) -> int:
+    def stop(self, number: int = signal.SIGTERM, timeout_s: float = 30.0) -> int:
         """Asks the daemon to end and returns its exit code (negative: the signal)."""
         assert self.process is not None
         self.process.send_signal(number)
@@ -174,7 +174,7 @@ class Culvertd:
                 sums[row["reason"]] += row["packets"]
         return {reason: packets for reason, packets in sums.items() if packets > 0}
 
-    def wait_for_drops(self, reason: str, packets: int = 1, timeout_s: float = 10.0) -> int:
+    def wait_for_drops(self, reason: str, packets: int = 1, timeout_s: float = 30.0) -> int:
         def enough() -> int:
             count = self.drops().get(reason, 0)
             return count if count >= packets else 0

@@ -47,7 +47,7 @@ def send_datagrams(
     with contextlib.ExitStack() as stack:
         receiver = stack.enter_context(_open(b, b_address))
         receiver.bind((b_address, 0))
-        receiver.settimeout(5.0)
+        receiver.settimeout(30.0)
         sender = stack.enter_context(_open(a, b_address))
         _set_df(sender, df)
         if segments > 1:

@@ -200,7 +200,7 @@ class PacketSocket:
     def wait_for(
         self,
         wanted: Callable[[Seen], bool],
-        timeout_s: float = 5.0,
+        timeout_s: float = 20.0,
         incoming_only: bool = True,
     ) -> Seen | None:
         """The next wanted frame, or None when none came in time."""

@@ -32,9 +32,9 @@ from netlab.topology import (
 
 _INDEX = 2
 _MEMORY_MB = 256
-_BOOT_TIMEOUT_S = 60.0
+_BOOT_TIMEOUT_S = 100.0
 _TCP_PORT = 5001
-_TIMEOUT_S = 20.0
+_TIMEOUT_S = 40.0
 
 
 class Guest:

@@ -40,7 +40,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 def wait_until(
-    condition: Callable[[], object], what: str, timeout_s: float = 10.0, interval_s: float = 0.02
+    condition: Callable[[], object], what: str, timeout_s: float = 30.0, interval_s: float = 0.02
 ) -> object:
     """Polls `condition` until it is true and returns its value."""
     deadline = time.monotonic() + timeout_s
@@ -54,7 +54,7 @@ def wait_until(
 
 
 def run(
-    argv: Sequence[str], check: bool = True, timeout_s: float = 30.0, **options: object
+    argv: Sequence[str], check: bool = True, timeout_s: float = 60.0, **options: object
 ) -> subprocess.CompletedProcess[str]:
     """Runs a command to its end and returns its output as text."""
     done = subprocess.run(
@@ -112,13 +112,13 @@ class Process:
         if self.child.poll() is None:
             self.child.send_signal(number)
 
-    def wait(self, timeout_s: float = 10.0) -> int:
+    def wait(self, timeout_s: float = 30.0) -> int:
         try:
             return self.child.wait(timeout_s)
         except subprocess.TimeoutExpired:
             raise LabError(f"{self.name} (pid {self.pid}) did not end in {timeout_s:g} s") from None
 
-    def stop(self, number: int = signal.SIGTERM, timeout_s: float = 5.0) -> int:
+    def stop(self, number: int = signal.SIGTERM, timeout_s: float = 20.0) -> int:
         """Ends the process, by SIGKILL when `number` does not suffice; returns its exit code."""
         self.send_signal(number)
         try:

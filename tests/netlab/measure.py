@@ -62,7 +62,7 @@ def ping(
     )
 
 
-def wait_for_ping(source: Namespace, target: str, timeout_s: float = 10.0) -> None:
+def wait_for_ping(source: Namespace, target: str, timeout_s: float = 30.0) -> None:
     wait_until(
         lambda: ping(source, target, count=1, wait_s=0.5).received,
         f"{target} answers {source.name}",
@@ -123,7 +123,7 @@ def iperf(
     options += ["--reverse"] if reverse else []
     options += ["--udp", "--bitrate", "50M"] if udp else []
     with _iperf_server(server):
-        done = client.run("iperf3", *options, check=False, timeout_s=seconds + 20)
+        done = client.run("iperf3", *options, check=False, timeout_s=seconds + 40)
     try:
         result = json.loads(done.stdout)
     except ValueError:

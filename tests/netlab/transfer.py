@@ -16,7 +16,7 @@ import threading
 
 from netlab.lab import LabError, Namespace
 
-_TIMEOUT_S = 10.0
+_TIMEOUT_S = 30.0
 _UDP_SEGMENT = 103  # linux/udp.h; not in Python's socket module.
 _SOL_UDP = 17
 
@@ -52,7 +52,7 @@ class _Worker(threading.Thread):
 
     def result(self) -> object:
         # Every socket has a timeout, so a transfer ends; a slow one may take longer than that.
-        self.join(6 * _TIMEOUT_S)
+        self.join(3 * _TIMEOUT_S)
         if self.is_alive():
             raise LabError("a transfer did not end")
         if isinstance(self._error, TimeoutError):
@@ -109,6 +109,7 @@ def udp_one_way(
     seed: int,
     size_max: int = 1400,
     segment_bytes: int | None = None,
+    timeout_s: float = _TIMEOUT_S,
 ) -> None:
     """Sends datagrams of random size and content and expects each to arrive once and whole.
 
@@ -120,7 +121,7 @@ def udp_one_way(
         with b.entered():
             receiver = stack.enter_context(socket.socket(_family(b_address), socket.SOCK_DGRAM))
         receiver.bind((b_address, 0))
-        receiver.settimeout(5.0)
+        receiver.settimeout(timeout_s)
         with a.entered():
             sender = stack.enter_context(socket.socket(_family(b_address), socket.SOCK_DGRAM))
         sender.connect(receiver.getsockname()[:2])

@@ -56,7 +56,7 @@ def test_every_row_of_the_demo_passes(build: Build) -> None:
     assert leftovers(process.pid) == []
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("delay_s", [0.0, 0.2, 0.5, 1.0, 3.0])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_demo_leaves_nothing(

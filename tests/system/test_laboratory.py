@@ -77,7 +77,7 @@ def test_a_transfer_that_does_not_arrive_is_an_error(wired) -> None:
     b.run("nft", "add table inet t; add chain inet t i { type filter hook input priority 0; }")
     b.run("nft", "add rule inet t i udp length > 1000 drop")
     with pytest.raises(LabError, match="did not arrive"):
-        udp_one_way(a, b, "10.0.0.2", datagrams=50, seed=2)
+        udp_one_way(a, b, "10.0.0.2", datagrams=50, seed=2, timeout_s=2)
 
 
 def test_capture_shows_vlan_tags_as_on_the_wire(wired) -> None:

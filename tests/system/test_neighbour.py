@@ -58,7 +58,7 @@ def test_packets_for_a_neighbour_that_never_answers_are_counted(lab: Lab, build:
     with PacketSocket(hosts[0].vms[0].ns) as sender:
         for number in range(10):
             sender.send(frame(hosts[0].vms[0].mac, BROADCAST, b"lost %03d" % number))
-    hosts[0].daemon.wait_for_drops("neighbour_timeout", 10, timeout_s=15)
+    hosts[0].daemon.wait_for_drops("neighbour_timeout", 10)
 
 
 def kernel_pair(lab: Lab, build: Build) -> tuple[Host, KernelVxlanPeer]:

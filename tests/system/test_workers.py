@@ -159,7 +159,7 @@ def _flows_arrive_in_order(near: Namespace, far: Namespace, address: str) -> Non
             receiver = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         receiver.bind((address, 0))
-        receiver.settimeout(10.0)
+        receiver.settimeout(30.0)
         senders = []
         for _ in range(_FLOWS):
             with near.entered():
