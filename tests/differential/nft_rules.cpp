@@ -271,7 +271,7 @@ private:
             "ct mark 1",
             "meta pkttype host",
             "fib daddr type local",
-            "limit rate over 1000/second",
+            "limit rate over 10000/second burst 1000 packets",
             "meta cpu 0",
             "iif lo",
             "numgen inc mod 2 0",
