@@ -91,11 +91,14 @@ private:
         std::string text = " -p " + protocol_;
         if (has_ports() && random_.chance(50)) {
             text += " -m " + protocol_;
-            if (random_.chance(50)) {
-                text += negation() + " --sport " + range(":");
-            }
-            if (random_.chance(60)) {
-                text += negation() + " --dport " + range(":");
+            const std::string source = negation();
+            const std::string destination = negation();
+            const unsigned which = random_.below(4);
+            text += which != 0 ? source + " --sport " + range(":") : "";
+            text += which > 1 ? destination + " --dport " + range(":") : "";
+            // iptables-nft asks for another pair of ports then, and lists it as what was meant.
+            if (which > 1 && !source.empty() && !destination.empty()) {
+                set_.is_supported = false;
             }
         }
         return text;

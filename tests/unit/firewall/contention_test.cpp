@@ -249,12 +249,12 @@ TEST_F(ContentionTest, AHugeSetIsReadWhole) {
 
 // nft 1.0.6 ends by an assertion where it lists the ports of GRE, which it takes from a file.
 TEST_F(ContentionTest, ARulesetThatLibnftablesCannotListIsToldOf) {
-    const std::string table = "table inet filter { chain input { "
-                              "type filter hook input priority 0; policy drop; ";
-    feed("nft -f -", table + "} }\n");
+    const std::string table = "table inet filter {\n  chain input {\n"
+                              "    type filter hook input priority 0; policy drop;\n";
+    feed("nft -f -", table + "  }\n}\n");
     const auto backend = make_nft_backend();
     const Ruleset rules = must_read(*backend);
-    feed("nft -f -", table + "meta l4proto gre th dport 1-1000\n} }\n");
+    feed("nft -f -", table + "    meta l4proto gre th dport 1-1000\n  }\n}\n");
     for (int i = 0; i < 2; ++i) {
         const auto unreadable = backend->read();
         if (unreadable) {
