@@ -10,6 +10,8 @@
 #include <cerrno>
 #include <chrono>
 #include <random>
+#include <set>
+#include <string>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -213,13 +215,28 @@ private:
             }
         }
         reading.rules = read_nft_json(*document, &extensions);
-        // The same context, so that it is the same ruleset. Without it rules have no text, and
-        // mean the same.
-        context->set_output(NFT_CTX_OUTPUT_HANDLE | NFT_CTX_OUTPUT_STATELESS);
-        if (const auto text = context->run("list ruleset\n")) {
-            set_nft_texts(*text, reading.rules);
-        }
+        add_texts(*context, reading.rules);
         return reading;
+    }
+
+    // Only of tables that are nft's own: to print a rule of iptables-nft, libnftables would load
+    // the extensions of iptables, which end the process when something displeases them. Without
+    // its text a rule means the same.
+    static void add_texts(const NftContext& context, Ruleset& rules) {
+        std::set<std::string> commands;
+        for (const Chain& chain : rules.chains) {
+            if (chain.tool == Tool::nftables) {
+                commands.insert(
+                    "list table " + std::string(nft_family_of(chain)) + " " + chain.table + "\n"
+                );
+            }
+        }
+        context.set_output(NFT_CTX_OUTPUT_HANDLE | NFT_CTX_OUTPUT_STATELESS);
+        for (const std::string& command : commands) {
+            if (const auto text = context.run(command)) {
+                set_nft_texts(*text, rules);
+            }
+        }
     }
 
     static Answer<std::vector<NftEdit>> edits_of(const Ruleset& rules, const Plan& plan) {

@@ -175,7 +175,7 @@ private:
     void read_chain(std::size_t next) {
         const auto [key, name] = waiting_[next];
         ListedTable& table = tables_[key];
-        NftScope scope{key, name, table.families, &table.sets, extensions_, {}};
+        NftScope scope{key, name, table.families, table.tool, &table.sets, extensions_, {}};
         const NftTable& table_key = scope.table;
         scope.chain_index = [&](std::string_view target) { return index_of(table_key, target); };
         std::vector<Rule> rules;

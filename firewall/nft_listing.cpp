@@ -88,13 +88,9 @@ void set_nft_texts(std::string_view listing, Ruleset& rules) {
         for (Rule& rule : chain.rules) {
             key.handle = rule.handle;
             const auto found = texts.find(key);
-            if (found == texts.end()) {
-                continue;
+            if (found != texts.end()) {
+                rule.text = found->second;
             }
-            const bool is_whole = found->second.find("xt match") == std::string::npos &&
-                                  found->second.find("xt target") == std::string::npos;
-            rule.text =
-                is_whole || rule.text.empty() ? found->second : found->second + " # " + rule.text;
         }
     }
 }

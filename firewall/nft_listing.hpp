@@ -18,8 +18,7 @@ namespace culvert::firewall {
 /// The family of the table that a chain stands in.
 [[nodiscard]] std::string_view nft_family_of(const Chain& chain);
 
-/// Sets the text of each rule. One of iptables-nft whose extensions nft cannot print keeps what its
-/// extensions are, behind what nft prints.
+/// Sets the text of each rule that is listed.
 void set_nft_texts(std::string_view listing, Ruleset& rules);
 
 }  // namespace culvert::firewall

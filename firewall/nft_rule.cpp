@@ -12,6 +12,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "firewall/iptables_text.hpp"
+
 namespace culvert::firewall {
 
 namespace {
@@ -92,7 +94,8 @@ bool may_be_merged(const json& statement) {
 class RuleReader {
 public:
     RuleReader(const NftScope& scope, const json& rule, std::vector<Rule>& rules)
-        : scope_(scope), rules_(rules), conditions_(scope.families, *scope.sets) {
+        : scope_(scope), rules_(rules), first_(rules.size()),
+          conditions_(scope.families, *scope.sets), listed_comment_(nft_member(rule, "comment")) {
         rule_.handle = count_of(nft_member(rule, "handle"));
         rule_.comment = nft_text(nft_member(rule, "comment"));
     }
@@ -107,6 +110,9 @@ public:
         }
         if (!is_expanded_) {
             finish(conditions_.steps(), verdict_);
+        }
+        if (scope_.tool == Tool::iptables_nft) {
+            set_text(statements);
         }
     }
 
@@ -217,6 +223,7 @@ private:
         if (scope_.extensions == nullptr ||
             !scope_.extensions->read(key, extensions_, name, read)) {
             ++extensions_;
+            words_.push_back((is_target ? "-j " : "-m ") + name + " ...");
             if (is_target) {
                 end({Action::unknown, 0, "target " + name});
             } else {
@@ -229,7 +236,7 @@ private:
             sets_mark_ = sets_mark_ || std::holds_alternative<SetMark>(step);
             conditions_.append(std::move(step));
         }
-        rule_.text += read.text;
+        words_.push_back(read.text);
         if (!read.comment.empty()) {
             rule_.comment = read.comment;
         }
@@ -325,6 +332,35 @@ private:
         finish(copy.steps(), verdict);
     }
 
+    // Extensions in the order in which they were read; those behind the verdict were not.
+    void set_text(const json& statements) {
+        IptablesText text;
+        std::size_t extension = 0;
+        const std::string listed_comment(nft_text(listed_comment_));
+        bool is_comment_due = !listed_comment.empty();
+        for (const json& statement : statements) {
+            if (!statement.is_object() || statement.size() != 1) {
+                continue;
+            }
+            const std::string& what = statement.begin().key();
+            // Where iptables has it: behind the conditions.
+            if (is_comment_due && what == "counter") {
+                text.add_comment(listed_comment);
+                is_comment_due = false;
+            }
+            text.add_statement(what, statement.begin().value());
+            if (what == "xt" && extension < words_.size()) {
+                text.add_words(words_[extension++]);
+            }
+        }
+        if (is_comment_due) {
+            text.add_comment(listed_comment);
+        }
+        for (std::size_t i = first_; i < rules_.size(); ++i) {
+            rules_[i].text = text.text();
+        }
+    }
+
     void end(Verdict verdict) {
         verdict_ = std::move(verdict);
         is_done_ = true;
@@ -341,7 +377,10 @@ private:
 
     const NftScope& scope_;
     std::vector<Rule>& rules_;
+    std::size_t first_;  ///< Of the rules that are made here.
     NftConditions conditions_;
+    const json* listed_comment_;
+    std::vector<std::string> words_;  ///< Of the extensions.
     Rule rule_;
     Verdict verdict_;
     std::size_t extensions_ = 0;

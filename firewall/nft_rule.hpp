@@ -22,14 +22,15 @@ struct NftScope {
     NftTable table;
     std::string chain;
     Families families = Families::both;
+    Tool tool = Tool::nftables;
     NftSets* sets = nullptr;
     NftExtensions* extensions = nullptr;
     /// The index in Ruleset::chains of a chain of the table.
     std::function<std::optional<std::uint32_t>(std::string_view)> chain_index;
 };
 
-/// Appends the rule; one with a map of verdicts as a rule for each verdict in it, as at most one
-/// element of a map holds a packet.
+/// Appends the rule, with its text where iptables-nft wrote it; one with a map of verdicts as a
+/// rule for each verdict in it, as at most one element of a map holds a packet.
 void read_nft_rule(const nlohmann::json& rule, const NftScope& scope, std::vector<Rule>& rules);
 
 }  // namespace culvert::firewall

@@ -190,7 +190,10 @@ TEST_F(NftTest, JudgesByRulesOfIptablesNft) {
     run("iptables-nft -P INPUT DROP && iptables-nft -N USER && iptables-nft -A INPUT -j USER &&"
         " iptables-nft -A USER -p udp -m multiport --dports 53,4789:4791 -m comment --comment"
         " 'some ports' -j ACCEPT && iptables-nft -A USER -p gre -m set --match-set peers src"
-        " -j ACCEPT && iptables-nft -A USER -p esp -m recent --name x --rcheck -j ACCEPT");
+        " -j ACCEPT && iptables-nft -A USER -p esp -m recent --name x --rcheck -j ACCEPT &&"
+        " iptables-nft -A USER ! -s 10.0.0.0/8 -i eth+ -p udp --sport 5 --dport 6 -m mark --mark "
+        "1/15"
+        " -j DROP");
     EXPECT_EQ(verdict(packet("10.0.0.2", 17, 4790)), "accept");
     EXPECT_EQ(verdict(packet("10.0.0.2", 17, 54)), "drop");
     EXPECT_EQ(verdict(packet("10.0.0.1", 47)), "accept");
@@ -200,7 +203,21 @@ TEST_F(NftTest, JudgesByRulesOfIptablesNft) {
     ASSERT_EQ(rules.chains.size(), 2U);
     EXPECT_EQ(rules.chains[0].tool, Tool::iptables_nft);
     EXPECT_EQ(rules.chains[1].rules.at(0).comment, "some ports");
-    EXPECT_NE(rules.chains[1].rules.at(1).text.find("--match-set peers src"), std::string::npos);
+    std::string texts;
+    for (const Chain& chain : rules.chains) {
+        for (const Rule& rule : chain.rules) {
+            texts += rule.text + "\n";
+        }
+    }
+    EXPECT_EQ(
+        texts,
+        "-j USER\n"
+        "-p udp -m multiport --dports 53,4789:4791 -m comment --comment \"some ports\" -j ACCEPT\n"
+        "-p gre -m set --match-set peers src -j ACCEPT\n"
+        "-p esp -m recent ... -j ACCEPT\n"
+        "-i eth+ ! -s 10.0.0.0/8 -p udp -m udp --sport 5 --dport 6 -m mark --mark 0x1/0xf"
+        " -j DROP\n"
+    );
 }
 
 TEST_F(NftTest, LeavesDormantTablesAndOtherFamiliesOut) {
