@@ -48,7 +48,7 @@ public:
                 continue;
             }
             const std::string name(nft_text(nft_member(*chain, "name")));
-            const auto added = add("chain " + table.family + " " + table.name + " " + name);
+            auto added = add("chain " + table.family + " " + table.name + " " + name);
             if (!added) {
                 return added;
             }

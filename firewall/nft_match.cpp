@@ -218,7 +218,7 @@ NftLeft NftConditions::read_concatenation(const json& parts) {
         return unreadable("concatenation");
     }
     for (const json& part : parts) {
-        const NftLeft left =
+        NftLeft left =
             nft_member(part, "concat") != nullptr ? unreadable("concatenation") : read_left(part);
         if (!left.unknown.empty()) {
             return left;
