@@ -48,7 +48,10 @@ def daemon(lab: Lab, build: Build) -> Culvertd:
         write_pcap(path, [frame(source, destination, b"culvert" * 6)] * 32)
         devargs = f"net_pcap_{name},rx_pcap={path},infinite_rx=1"
         config.port(name, "br0", kind="dpdk", devargs=devargs)
-    return Culvertd(lab.namespace("h1"), build, config).start()
+    host = lab.namespace("h1")
+    # Its kernel would send reports of multicast listeners by br0, which the worker then reads.
+    host.set_sysctl("net.ipv6.conf.default.disable_ipv6", 1)
+    return Culvertd(host, build, config).start()
 
 
 def forwarded(daemon: Culvertd) -> int:
