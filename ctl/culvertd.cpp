@@ -277,6 +277,13 @@ int run(const std::string& path, const DesiredState& state, Underlay& underlay) 
     if (!claims) {
         return fail(claims.error(), kExitEnvironment);
     }
+    if (!(*claims)->covers_arp()) {
+        logger("culvertd")
+            .warn("nftables has no netdev chains in this kernel: interfaces are claimed with rules "
+                  "in iptables' "
+                  "table raw, and the kernel goes on answering ARP there; set "
+                  "net.ipv4.conf.IFACE.arp_ignore to 8");
+    }
     if (const auto removed = (*claims)->remove_stale(); !removed) {
         logger("culvertd").warn("{}", removed.error());
     } else if (*removed != 0) {

@@ -13,12 +13,9 @@
 #include <array>
 #include <cctype>
 #include <cerrno>
-#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
-#include <fstream>
-#include <iterator>
 #include <optional>
 #include <set>
 #include <string_view>
@@ -27,9 +24,10 @@
 #include <vector>
 
 #include <net/if.h>
-#include <unistd.h>
 
+#include "firewall/claim_raw.hpp"
 #include "firewall/nft_context.hpp"
+#include "firewall/process.hpp"
 
 namespace culvert::firewall {
 
@@ -37,8 +35,7 @@ namespace {
 
 constexpr std::string_view kTablePrefix = "culvert_";
 constexpr std::string_view kTableLine = "table netdev ";
-constexpr std::string_view kClaimantChainLine = "\tchain pid_";
-constexpr std::string_view kClaimantStart = "_start_";
+constexpr std::string_view kChainLine = "\tchain ";
 constexpr std::size_t kInstanceLengthMax = 64;
 
 using Outcome = tl::expected<void, std::string>;
@@ -51,62 +48,11 @@ bool is_letter_or_digit(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
 
-// A process, told apart from a later one with the same number by its start time.
-struct Process {
-    std::uint64_t pid = 0;
-    std::uint64_t start_ticks = 0;
-    bool operator==(const Process&) const = default;
-};
-
 // One of our tables as the kernel has it. Without a claimant it was not made by this code.
 struct Table {
     std::string name;
     std::optional<Process> claimant;
 };
-
-std::optional<std::uint64_t> parse_number(std::string_view text) {
-    std::uint64_t value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc{} || end != text.data() + text.size()) {
-        return std::nullopt;
-    }
-    return value;
-}
-
-// The start time (field 22 of /proc/PID/stat, proc(5)) of a process that runs. A zombie holds
-// nothing any more and counts as gone. The command name in field 2 may itself hold blanks and
-// parentheses, so fields are counted from the last ')'.
-std::optional<std::uint64_t> start_ticks_of(std::uint64_t pid) {
-    std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-    const std::string stat(std::istreambuf_iterator<char>(file), {});
-    std::size_t position = stat.rfind(')');
-    if (position == std::string::npos || position + 2 >= stat.size()) {
-        return std::nullopt;
-    }
-    position += 2;
-    const char state = stat[position];
-    if (state == 'Z' || state == 'X') {
-        return std::nullopt;
-    }
-    for (unsigned field = 3; field < 22; ++field) {
-        position = stat.find(' ', position);
-        if (position == std::string::npos) {
-            return std::nullopt;
-        }
-        ++position;
-    }
-    return parse_number(std::string_view(stat).substr(position, stat.find(' ', position) - position)
-    );
-}
-
-bool is_running(const Process& process) {
-    return start_ticks_of(process.pid) == process.start_ticks;
-}
-
-std::string claimant_chain(const Process& process) {
-    return "pid_" + std::to_string(process.pid) + std::string(kClaimantStart) +
-           std::to_string(process.start_ticks);
-}
 
 // nftables identifiers hold letters, digits and "/\-_."; '/' occurs in no interface name and in no
 // instance, so it introduces the two hexadecimal digits of any other byte. '_' is written that way
@@ -182,19 +128,12 @@ std::vector<std::string_view> lines_of(std::string_view text) {
 
 std::optional<Process> parse_claimant(std::string_view listing) {
     for (std::string_view line : lines_of(listing)) {
-        if (!line.starts_with(kClaimantChainLine)) {
+        if (!line.starts_with(kChainLine)) {
             continue;
         }
-        line.remove_prefix(kClaimantChainLine.size());
-        line = line.substr(0, line.find(' '));
-        const std::size_t separator = line.find(kClaimantStart);
-        if (separator == std::string_view::npos) {
-            continue;
-        }
-        const auto pid = parse_number(line.substr(0, separator));
-        const auto start_ticks = parse_number(line.substr(separator + kClaimantStart.size()));
-        if (pid && start_ticks) {
-            return Process{*pid, *start_ticks};
+        line.remove_prefix(kChainLine.size());
+        if (const auto claimant = parse_process(line.substr(0, line.find(' ')))) {
+            return claimant;
         }
     }
     return std::nullopt;
@@ -211,7 +150,8 @@ struct InterfaceClaims::Implementation {
     std::string instance;
     Process self;
     bool use_owner_flag = false;
-    std::set<std::string> claimed;  ///< Interface names.
+    std::set<std::string> claimed;   ///< Interface names.
+    std::unique_ptr<RawClaims> raw;  ///< Instead, where nftables has no netdev tables.
 
     [[nodiscard]] tl::expected<std::string, std::string> run(const std::string& script) const {
         return context.run(script);
@@ -294,7 +234,7 @@ struct InterfaceClaims::Implementation {
     [[nodiscard]] std::string claim_commands(const std::string& interface) const {
         const std::string table = table_name(interface);
         return "create table netdev " + table + (use_owner_flag ? " { flags owner; }" : "") +
-               "\nadd chain netdev " + table + " " + claimant_chain(self) + "\nadd chain netdev " +
+               "\nadd chain netdev " + table + " " + to_string(self) + "\nadd chain netdev " +
                table + " ingress { type filter hook ingress device \"" + interface +
                "\" priority -500; policy drop; }\nadd rule netdev " + table +
                " ingress counter drop\n";
@@ -313,41 +253,76 @@ InterfaceClaims::~InterfaceClaims() {
 }
 
 tl::expected<std::unique_ptr<InterfaceClaims>, std::string>
-InterfaceClaims::open(const std::string& instance, bool use_owner_flag) {
+InterfaceClaims::prepare(const std::string& instance) {
     if (auto checked = check_instance(instance); !checked) {
         return tl::unexpected(checked.error());
     }
-    auto context = NftContext::open();
-    if (!context) {
-        return tl::unexpected(context.error());
-    }
     auto implementation = std::make_unique<Implementation>();
-    implementation->context = std::move(*context);
     implementation->instance = instance;
-    implementation->self.pid = static_cast<std::uint64_t>(getpid());
-    const auto start_ticks = start_ticks_of(implementation->self.pid);
-    if (!start_ticks) {
-        return tl::unexpected(
-            "The start time of this process cannot be read from /proc/" +
-            std::to_string(implementation->self.pid) + "/stat; /proc must be mounted."
-        );
+    const auto self = this_process();
+    if (!self) {
+        return tl::unexpected(std::string(
+            "The start time of this process cannot be read from /proc/self/stat; /proc must be "
+            "mounted."
+        ));
     }
-    implementation->self.start_ticks = *start_ticks;
-    const std::string probe =
-        "add table netdev " + std::string(kTablePrefix) + escape_for_identifier(instance, false);
-    if (const auto probed = implementation->context.dry_run(probe + "\n"); !probed) {
-        return tl::unexpected(
-            "nftables cannot make netdev tables: " + probed.error() +
-            "; it needs CAP_NET_ADMIN and a kernel with CONFIG_NF_TABLES_NETDEV."
-        );
-    }
-    implementation->use_owner_flag =
-        use_owner_flag &&
-        implementation->context.dry_run(probe + " { flags owner; }\n").has_value();
+    implementation->self = *self;
     return std::unique_ptr<InterfaceClaims>(new InterfaceClaims(std::move(implementation)));
 }
 
+tl::expected<std::unique_ptr<InterfaceClaims>, std::string>
+InterfaceClaims::open(const std::string& instance, bool use_owner_flag) {
+    auto claims = prepare(instance);
+    if (!claims) {
+        return claims;
+    }
+    Implementation& implementation = *(*claims)->implementation_;
+    auto context = NftContext::open();
+    const std::string probe =
+        "add table netdev " + std::string(kTablePrefix) + escape_for_identifier(instance, false);
+    std::string trouble;
+    if (!context) {
+        trouble = context.error();
+    } else if (const auto probed = context->dry_run(probe + "\n"); !probed) {
+        trouble = "nftables cannot make netdev tables: " + probed.error() +
+                  "; it needs CAP_NET_ADMIN and a kernel with CONFIG_NF_TABLES_NETDEV.";
+    }
+    if (!trouble.empty()) {
+        auto raw = RawClaims::open(instance, implementation.self);
+        if (!raw) {
+            return tl::unexpected(trouble + " In its place " + raw.error() + ".");
+        }
+        implementation.raw = std::move(*raw);
+        return claims;
+    }
+    implementation.context = std::move(*context);
+    implementation.use_owner_flag =
+        use_owner_flag && implementation.context.dry_run(probe + " { flags owner; }\n").has_value();
+    return claims;
+}
+
+tl::expected<std::unique_ptr<InterfaceClaims>, std::string>
+InterfaceClaims::open_raw(const std::string& instance) {
+    auto claims = prepare(instance);
+    if (!claims) {
+        return claims;
+    }
+    auto raw = RawClaims::open(instance, (*claims)->implementation_->self);
+    if (!raw) {
+        return tl::unexpected("Interfaces cannot be claimed: " + raw.error() + ".");
+    }
+    (*claims)->implementation_->raw = std::move(*raw);
+    return claims;
+}
+
+bool InterfaceClaims::covers_arp() const {
+    return implementation_->raw == nullptr;
+}
+
 tl::expected<unsigned, std::string> InterfaceClaims::remove_stale() {
+    if (implementation_->raw) {
+        return implementation_->raw->remove_stale();
+    }
     const auto tables = implementation_->list_tables("");
     if (!tables) {
         return tl::unexpected(tables.error());
@@ -367,6 +342,13 @@ tl::expected<unsigned, std::string> InterfaceClaims::remove_stale() {
 tl::expected<void, std::string> InterfaceClaims::claim(const std::string& interface) {
     if (auto checked = check_interface(interface); !checked) {
         return checked;
+    }
+    if (implementation_->raw) {
+        auto outcome = implementation_->raw->claim(interface);
+        if (outcome) {
+            implementation_->claimed.insert(interface);
+        }
+        return outcome;
     }
     const auto removal = implementation_->plan_removal(interface);
     if (!removal) {
@@ -391,6 +373,13 @@ tl::expected<void, std::string> InterfaceClaims::claim(const std::string& interf
 tl::expected<void, std::string> InterfaceClaims::release(const std::string& interface) {
     if (!implementation_->claimed.contains(interface)) {
         return {};
+    }
+    if (implementation_->raw) {
+        auto outcome = implementation_->raw->release(interface);
+        if (outcome) {
+            implementation_->claimed.erase(interface);
+        }
+        return outcome;
     }
     const auto tables = implementation_->list_tables(escape_for_identifier(interface, true));
     if (!tables) {

@@ -7,7 +7,8 @@
 //
 // The tables are created with `flags owner` where the kernel has it (5.12+), so that they vanish
 // with the process even when it is killed; elsewhere remove_stale() removes what a dead process
-// left. Frames that leave by the interface are not touched. Control thread only.
+// left. Frames that leave by the interface are not touched. Where nftables has no netdev family the
+// same is done with rules in iptables' table raw (claim_raw.hpp). Control thread only.
 #pragma once
 
 #include <memory>
@@ -23,6 +24,9 @@ public:
     /// `use_owner_flag` false: as on a kernel without `flags owner`.
     [[nodiscard]] static tl::expected<std::unique_ptr<InterfaceClaims>, std::string>
     open(const std::string& instance, bool use_owner_flag = true);
+    /// With rules in iptables' table raw, whatever nftables has.
+    [[nodiscard]] static tl::expected<std::unique_ptr<InterfaceClaims>, std::string>
+    open_raw(const std::string& instance);
     ~InterfaceClaims();  ///< Releases every claim.
     InterfaceClaims(const InterfaceClaims&) = delete;
     InterfaceClaims& operator=(const InterfaceClaims&) = delete;
@@ -37,7 +41,13 @@ public:
     /// Succeeds as well when nothing is left to release.
     tl::expected<void, std::string> release(const std::string& interface);
 
+    /// False where the kernel goes on answering ARP on a claimed interface.
+    [[nodiscard]] bool covers_arp() const;
+
 private:
+    static tl::expected<std::unique_ptr<InterfaceClaims>, std::string>
+    prepare(const std::string& instance);
+
     struct Implementation;
     explicit InterfaceClaims(std::unique_ptr<Implementation> implementation);
     std::unique_ptr<Implementation> implementation_;

@@ -64,6 +64,17 @@ public:
         return rules;
     }
 
+    std::vector<std::vector<std::byte>> entries(const std::string& chain) override {
+        std::vector<std::vector<std::byte>> found;
+        for (const auto* entry = Iptc::kFirstRule(chain.c_str(), handle_); entry != nullptr;
+             entry = Iptc::kNextRule(entry, handle_)) {
+            const auto* const bytes =
+                static_cast<const std::byte*>(static_cast<const void*>(entry));
+            found.emplace_back(bytes, bytes + entry->next_offset);
+        }
+        return found;
+    }
+
     tl::expected<void, LegacyError>
     insert(const std::string& chain, std::span<const std::byte> entry) override {
         const auto* const made =

@@ -46,6 +46,8 @@ public:
 
     /// INPUT, as the first chain, and the chains that are reached from it.
     [[nodiscard]] virtual Ruleset read(IpsetReader& sets) = 0;
+    /// The rules of a chain as the table has them.
+    [[nodiscard]] virtual std::vector<std::vector<std::byte>> entries(const std::string& chain) = 0;
     /// `entry` becomes the first rule.
     [[nodiscard]] virtual tl::expected<void, LegacyError>
     insert(const std::string& chain, std::span<const std::byte> entry) = 0;

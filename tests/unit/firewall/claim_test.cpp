@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "firewall/claim.hpp"
+#include "firewall/process.hpp"
 #include "tests/unit/net_namespace.hpp"
 
 namespace culvert::firewall {
@@ -489,6 +490,103 @@ TEST_F(ClaimTest, SaysWhatIsMissingWithoutPrivilege) {
             throw std::runtime_error(opened ? "it opened" : opened.error());
         }
     });
+}
+
+// Claims where nftables has no netdev chains: rules of iptables' table raw.
+class RawClaimTest : public ClaimTest {
+protected:
+    static std::unique_ptr<InterfaceClaims> open_raw(const std::string& instance) {
+        auto opened = InterfaceClaims::open_raw(instance);
+        if (!opened) {
+            throw std::runtime_error(opened.error());
+        }
+        return std::move(*opened);
+    }
+    static void claim_raw_for_life(const std::string& instance, const std::string& interface) {
+        static std::unique_ptr<InterfaceClaims> claims;
+        claims = open_raw(instance);
+        must(claims->claim(interface));
+    }
+    [[nodiscard]] static std::string rules() {
+        return output_of(
+            "iptables-legacy -t raw -S PREROUTING; ip6tables-legacy -t raw -S PREROUTING"
+        );
+    }
+    static constexpr const char* kEmpty = "-P PREROUTING ACCEPT\n-P PREROUTING ACCEPT\n";
+};
+
+TEST_F(RawClaimTest, SilencesTheKernelAndLeavesPacketSocketsTheirFrames) {
+    const auto claims = open_raw("main");
+    EXPECT_FALSE(claims->covers_arp());
+    EXPECT_TRUE(answers());
+    const PacketSocket frames;
+    must(claims->claim("near"));
+    static_cast<void>(frames.drain(ETH_P_IP));
+    EXPECT_TRUE(is_silent());
+    EXPECT_GT(frames.drain(ETH_P_IP).received, 0U);
+    must(claims->release("near"));
+    EXPECT_TRUE(answers());
+    EXPECT_EQ(rules(), kEmpty);
+    must(claims->release("near"));
+}
+
+TEST_F(RawClaimTest, WritesOneMarkedRuleForEachFamilyThatIptablesKnows) {
+    const auto claims = open_raw("main");
+    must(claims->claim("near"));
+    must(claims->claim("near"));
+    const std::string comment = "culvert claim main " + to_string(*this_process());
+    const std::string rule = "PREROUTING -i near -m comment --comment \"" + comment + "\" -j DROP";
+    const std::string family = "-P PREROUTING ACCEPT\n-A " + rule + "\n";
+    EXPECT_EQ(rules(), family + family);
+    run("iptables-legacy -t raw -D " + rule);
+    EXPECT_TRUE(answers());
+    must(claims->claim("near"));
+    EXPECT_EQ(rules(), family + family);
+}
+
+TEST_F(RawClaimTest, LeavesOtherRulesAsTheyAreAndNothingAtTheEnd) {
+    run("iptables-legacy -t raw -A PREROUTING -i near -p tcp --dport 7 -j DROP");
+    run("iptables-legacy -t raw -A PREROUTING -i near -m comment --comment 'culvert claim x' -j "
+        "DROP"
+        " -p icmp ! --icmp-type any");
+    run("iptables-legacy -t raw -A PREROUTING -i nea+ -m comment --comment "
+        "'culvert claim x pid_1_start_1' -j ACCEPT");
+    const std::string before = rules();
+    {
+        const auto claims = open_raw("main");
+        EXPECT_EQ(claims->remove_stale(), 0U);
+        must(claims->claim("near"));
+        EXPECT_NE(rules(), before);
+    }
+    EXPECT_EQ(rules(), before);
+}
+
+TEST_F(RawClaimTest, RemovesWhatAKilledProcessLeft) {
+    Child child([] { claim_raw_for_life("main", "near"); });
+    const auto claims = open_raw("other");
+    EXPECT_EQ(claims->remove_stale(), 0U) << "the process runs";
+    const auto refused = claims->claim("near");
+    ASSERT_FALSE(refused);
+    const std::string holder = "process " + std::to_string(child.pid());
+    EXPECT_NE(refused.error().find(holder), std::string::npos) << refused.error();
+    child.kill_hard();
+    child.wait_for_end();
+    EXPECT_TRUE(is_silent());
+    EXPECT_EQ(claims->remove_stale(), 1U);
+    EXPECT_EQ(rules(), kEmpty);
+    EXPECT_EQ(claims->remove_stale(), 0U);
+    EXPECT_TRUE(answers());
+}
+
+TEST_F(RawClaimTest, TakesOverFromADeadProcess) {
+    Child child([] { claim_raw_for_life("old", "near"); });
+    child.kill_and_reap();
+    const auto claims = open_raw("main");
+    must(claims->claim("near"));
+    EXPECT_EQ(rules().find(" old "), std::string::npos);
+    EXPECT_TRUE(is_silent());
+    must(claims->release("near"));
+    EXPECT_EQ(rules(), kEmpty);
 }
 
 }  // namespace
