@@ -3,8 +3,8 @@
 // Tunnel peers whose packets a worker has met, by what their headers look like: such a packet needs
 // neither parsing nor the peer table. Filled by decap(), which judges the first packet of a peer
 // and any that is unlike it; forgotten with each new snapshot. A peer whose packets the host's
-// firewall tells apart by the UDP source port is not put in, as that port is not compared. Direct mapped: peers that meet in a
-// slot take turns. One worker.
+// firewall tells apart by the UDP source port is not put in, as that port is not compared. Direct
+// mapped: peers that meet in a slot take turns. One worker.
 #pragma once
 
 #include <array>
