@@ -74,6 +74,11 @@ std::mutex& library() {
     return mutex;
 }
 
+// A context that an assertion ended keeps what it had allocated, some 800 KB; after so many of them
+// libnftables is left alone. Under library().
+constexpr unsigned kBrokenMax = 100;
+unsigned broken = 0;
+
 }  // namespace
 
 NftContext::State::~State() {
@@ -94,6 +99,12 @@ tl::expected<NftContext, std::string> NftContext::open() {
     NftContext made;
     made.state_ = std::make_unique<State>();
     const std::lock_guard lock(library());
+    if (broken >= kBrokenMax) {
+        return tl::unexpected(
+            "libnftables is not asked any more until a restart: assertions of its own failed " +
+            std::to_string(kBrokenMax) + " times."
+        );
+    }
     nft_ctx* const context = nft_ctx_new(NFT_CTX_DEFAULT);
     made.state_->context = context;
     if (context == nullptr || nft_ctx_buffer_output(context) != 0 ||
@@ -109,9 +120,12 @@ tl::expected<std::string, std::string> NftContext::run(const std::string& script
     nft_ctx* const context = state_->context;
     bool succeeded = false;
     errno = 0;
-    state_->is_broken = state_->is_broken || !survives_abort([&] {
-                            succeeded = nft_run_cmd_from_buffer(context, script.c_str()) == 0;
-                        });
+    if (!state_->is_broken && !survives_abort([&] {
+            succeeded = nft_run_cmd_from_buffer(context, script.c_str()) == 0;
+        })) {
+        state_->is_broken = true;
+        ++broken;
+    }
     const int error = errno;
     if (state_->is_broken) {
         return tl::unexpected(
