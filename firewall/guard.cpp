@@ -101,7 +101,9 @@ struct Guard::Shared {
     // Of the guard's thread alone.
     std::unique_ptr<HostFirewall> host;
     std::uint64_t generation = 0;
-    bool has_troubles = false;  ///< What was read last is not all there is.
+    std::vector<std::string> published;  ///< The troubles of what was published last.
+    bool is_outdated = true;             ///< That is of another generation.
+    bool has_troubles = false;           ///< What was read last is not all there is.
     Clock::time_point read_at;
     bool is_keeping = false;  ///< Something may have to be inserted or erased.
     Clock::duration retry_after{};
@@ -158,6 +160,7 @@ void Guard::Shared::follow() {
         }
         // Asked before it is read: a change in between is seen at the next look.
         const std::uint64_t now = host->generation();
+        is_outdated = is_outdated || now != generation;
         if (now != generation || (has_troubles && Clock::now() - read_at >= kRereadInterval)) {
             generation = now;
             is_keeping = true;
@@ -173,11 +176,16 @@ void Guard::Shared::follow() {
     }
 }
 
+/// That tables go on being unreadable is no news: what is published makes workers ask again.
 void Guard::Shared::read() {
     read_at = Clock::now();
     Policy next = host->read();
     has_troubles = !next.troubles.empty();
-    publish(std::move(next));
+    if (is_outdated || next.troubles != published) {
+        published = next.troubles;
+        publish(std::move(next));
+        is_outdated = false;
+    }
 }
 
 void Guard::Shared::keep_rules() {

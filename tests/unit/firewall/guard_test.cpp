@@ -271,6 +271,8 @@ TEST_F(GuardTest, AnUnreadableFirewallIsToldInThePolicyAndReadAgain) {
     const auto policy = guard.take();
     EXPECT_FALSE(policy->readable);
     EXPECT_EQ(policy->troubles, std::vector<std::string>{"it cannot be read"});
+    EXPECT_TRUE(wait_until([&] { return kernel->get(&FakeKernel::reads) >= 3; }));
+    EXPECT_EQ(guard.take(), policy) << "the same until something changes";
     {
         const std::lock_guard lock(kernel->mutex);
         kernel->unreadable = false;  // Without a new generation.
