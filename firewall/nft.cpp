@@ -9,6 +9,7 @@
 // one reading, as they keep everything that they listed.
 #include <cerrno>
 #include <chrono>
+#include <optional>
 #include <random>
 #include <set>
 #include <string>
@@ -170,7 +171,10 @@ private:
             if (!before) {
                 return tl::unexpected(trouble_of(before.error()));
             }
-            auto reading = read_once();
+            if (given_up_at_ == *before) {
+                return tl::unexpected(failed(given_up_));
+            }
+            auto reading = read_once(*before);
             const auto after = nft_generation();
             if (!after) {
                 return tl::unexpected(trouble_of(after.error()));
@@ -189,7 +193,7 @@ private:
         ));
     }
 
-    Answer<Reading> read_once() {
+    Answer<Reading> read_once(std::uint32_t generation) {
         sets_.forget();
         const auto tables = nft_kernel_tables();
         if (!tables) {
@@ -206,6 +210,10 @@ private:
         }
         const auto document = nft_document(*context, *tables);
         if (!document) {
+            if (context->is_broken()) {
+                given_up_at_ = generation;
+                given_up_ = document.error();
+            }
             return tl::unexpected(failed(document.error()));
         }
         NftKernelExtensions extensions(sets_);
@@ -275,6 +283,9 @@ private:
     }
 
     KernelIpsets sets_;
+    /// The ruleset that libnftables gave up on, and why: tried again, it would lose memory again.
+    std::optional<std::uint32_t> given_up_at_;
+    std::string given_up_;
 };
 
 }  // namespace

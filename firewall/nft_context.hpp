@@ -15,13 +15,15 @@ namespace culvert::firewall {
 
 class NftContext {
 public:
-    /// One sentence when there is none to be had.
+    /// One sentence when there is none to be had: without netlink, and after too many broken ones.
     [[nodiscard]] static tl::expected<NftContext, std::string> open();
 
     /// Runs one transaction and returns what it printed, or the first line of what went wrong,
     /// without a full stop. Where an assertion of libnftables fails on what it finds in the kernel,
     /// this and all later runs end so.
     [[nodiscard]] tl::expected<std::string, std::string> run(const std::string& script) const;
+    /// An assertion failed. What it had allocated stays in memory until the process ends.
+    [[nodiscard]] bool is_broken() const { return state_->is_broken; }
     /// Nothing is changed; the kernel is not asked either.
     [[nodiscard]] tl::expected<std::string, std::string> dry_run(const std::string& script) const;
 
