@@ -7,6 +7,7 @@
 #include "firewall/ipset.hpp"
 
 #include <array>
+#include <cerrno>
 #include <cstring>
 #include <span>
 #include <utility>
@@ -28,6 +29,8 @@ namespace {
 
 constexpr std::uint8_t kProtocolVersion = 6;
 constexpr std::uint32_t kSequence = 1;
+/// Times that a listing is asked for while others change the set.
+constexpr unsigned kTriesMax = 16;
 
 int take_message(const nlmsghdr* message, void* data) {
     const std::size_t header_bytes = MNL_ALIGN(sizeof(nfgenmsg));
@@ -54,11 +57,21 @@ std::optional<IpsetListing> list_set(const std::string& name) {
     header->version = NFNETLINK_V0;
     mnl_attr_put_u8(request, IPSET_ATTR_PROTOCOL, kProtocolVersion);
     mnl_attr_put_strz(request, IPSET_ATTR_SETNAME, name.c_str());
-    IpsetListing listing;
-    if (!socket->ask(request, take_message, &listing)) {
-        return std::nullopt;
+    for (unsigned tries = 0; tries < kTriesMax; ++tries) {
+        IpsetListing listing;
+        const auto asked = socket->ask(request, take_message, &listing);
+        if (asked) {
+            return listing;
+        }
+        if (asked.error() != EINTR) {
+            break;
+        }
+        socket = NetfilterSocket::open();  // The rest of the listing is still in the old one.
+        if (!socket) {
+            break;
+        }
     }
-    return listing;
+    return std::nullopt;
 }
 
 std::string name_of_index(std::uint16_t index) {
@@ -126,10 +139,8 @@ std::uint64_t KernelIpsets::generation() {
     constexpr std::uint64_t kPrime = 1099511628211U;
     std::uint64_t sum = 0;
     for (const auto& [name, found] : implementation_->by_name) {
-        if (found.set) {
-            const auto listing = list_set(name);
-            sum = (sum ^ (listing ? listing->fingerprint() : 1)) * kPrime + 1;
-        }
+        const auto listing = list_set(name);
+        sum = (sum ^ (listing ? listing->fingerprint() : 1)) * kPrime + 1;
     }
     return sum;
 }

@@ -48,7 +48,8 @@ public:
     [[nodiscard]] std::shared_ptr<const Ipset> find(std::string_view name) override;
     [[nodiscard]] std::shared_ptr<const Ipset> find(std::uint16_t index) override;
     void forget();
-    /// Differs when a set that was found has other elements by now; 0 when none was found.
+    /// Differs when a set that was asked for has other elements by now, or can be read by now; 0
+    /// when none was asked for.
     [[nodiscard]] std::uint64_t generation();
 
 private:

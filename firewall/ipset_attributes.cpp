@@ -202,6 +202,7 @@ void IpsetListing::add(Bytes attributes) {
             break;
         }
     }
+    is_readable_ = is_readable_ && attributes.empty();
 }
 
 void IpsetListing::read_type(Bytes name) {
@@ -234,7 +235,8 @@ void IpsetListing::read_type(Bytes name) {
     }
     const auto addresses = std::count(parts_.begin(), parts_.end(), Ipset::Part::address);
     const auto ports = std::count(parts_.begin(), parts_.end(), Ipset::Part::port);
-    is_readable_ = !parts_.empty() && parts_.size() <= kPartsMax && addresses <= 2 && ports <= 1;
+    is_readable_ = is_readable_ && !parts_.empty() && parts_.size() <= kPartsMax &&
+                   addresses <= 2 && ports <= 1;
     width_ = parts_.size() + static_cast<std::size_t>(ports);
 }
 
@@ -247,6 +249,7 @@ void IpsetListing::read_header(Bytes attributes) {
             is_readable_ = false;
         }
     }
+    is_readable_ = is_readable_ && attributes.empty();
 }
 
 void IpsetListing::read_elements(Bytes attributes) {
@@ -258,6 +261,7 @@ void IpsetListing::read_elements(Bytes attributes) {
             read_element(attribute->value);
         }
     }
+    is_readable_ = is_readable_ && attributes.empty();
 }
 
 void IpsetListing::read_element(Bytes attributes) {
@@ -265,11 +269,12 @@ void IpsetListing::read_element(Bytes attributes) {
     while (const auto attribute = next_attribute(attributes)) {
         take(*attribute, element);
     }
-    is_readable_ = width_ > 0 && (element.flags & IPSET_FLAG_NOMATCH) == 0 &&
+    is_readable_ = width_ > 0 && attributes.empty() && (element.flags & IPSET_FLAG_NOMATCH) == 0 &&
                    intervals_.size() / width_ < kIpsetElementsMax;
     if (type_ == "bitmap:port" && !element.protocol) {
         // The kernel looks at no other protocols' ports there.
-        if (is_readable_ && element.port) {
+        is_readable_ = is_readable_ && element.port;
+        if (is_readable_) {
             const Value port = *element.port;
             const Value port_to = std::max(port, Value{element.port_to.value_or(*element.port)});
             for (const std::uint8_t protocol : {kProtocolTcp, kProtocolUdp}) {

@@ -56,6 +56,9 @@ tl::expected<void, int> NetfilterSocket::ask(const nlmsghdr* request, Take take,
     const unsigned port = mnl_socket_get_portid(socket_.get());
     for (;;) {
         const ssize_t bytes = mnl_socket_recvfrom(socket_.get(), buffer.data(), buffer.size());
+        if (bytes < 0 && errno == EINTR) {
+            continue;  // A signal. A dump that others changed ends with this error below.
+        }
         if (bytes <= 0) {
             return tl::unexpected(bytes < 0 ? errno : EIO);
         }

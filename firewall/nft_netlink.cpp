@@ -5,6 +5,7 @@
 #include "firewall/nft_netlink.hpp"
 
 #include <array>
+#include <cerrno>
 #include <memory>
 #include <span>
 #include <utility>
@@ -72,18 +73,26 @@ ask(std::uint16_t type,
     return socket->ask(request, take, data);
 }
 
+// Left out, it would look as if there were nothing. Not EINVAL and the like, which say that the
+// kernel has no nftables.
+int not_understood() {
+    errno = EBADMSG;
+    return MNL_CB_ERROR;
+}
+
 int take_generation(const nlmsghdr* message, void* data) {
     const Held<nftnl_gen> generation(nftnl_gen_alloc());
-    if (generation && nftnl_gen_nlmsg_parse(message, generation.get()) >= 0) {
-        *static_cast<std::uint32_t*>(data) = nftnl_gen_get_u32(generation.get(), NFTNL_GEN_ID);
+    if (!generation || nftnl_gen_nlmsg_parse(message, generation.get()) < 0) {
+        return not_understood();
     }
+    *static_cast<std::uint32_t*>(data) = nftnl_gen_get_u32(generation.get(), NFTNL_GEN_ID);
     return MNL_CB_OK;
 }
 
 int take_table(const nlmsghdr* message, void* data) {
     const Held<nftnl_table> table(nftnl_table_alloc());
     if (!table || nftnl_table_nlmsg_parse(message, table.get()) < 0) {
-        return MNL_CB_OK;
+        return not_understood();
     }
     const auto family = family_name(nftnl_table_get_u32(table.get(), NFTNL_TABLE_FAMILY));
     const std::uint32_t flags = nftnl_table_get_u32(table.get(), NFTNL_TABLE_FLAGS);
