@@ -137,6 +137,7 @@ private:
                 break;
             }
             case Action::unknown:
+                mark_.known = false;
                 join(passed_, mark_);
                 exits.pass = true;
                 exits.drop = true;

@@ -102,10 +102,12 @@ public:
 
     void read(const json& statements) {
         merged_ = std::count_if(statements.begin(), statements.end(), may_be_merged) > 1;
+        left_ = statements.size();
         for (const json& statement : statements) {
             if (is_done_) {
                 break;
             }
+            --left_;
             read_statement(statement);
         }
         if (!is_expanded_) {
@@ -115,6 +117,9 @@ public:
             set_text(statements);
         }
     }
+
+    /// Of a rule that is listed without statements.
+    void doubt() { finish({}, {Action::unknown, 0, "a rule without statements"}); }
 
 private:
     void read_statement(const json& statement) {
@@ -300,7 +305,8 @@ private:
                                                      : nft_member(*data, "set");
         std::vector<MapPart> parts;
         std::optional<Verdict> rest;
-        if (!left.unknown.empty() || elements == nullptr || sets_mark_ ||
+        // What stands behind a map is met where its verdict is "continue".
+        if (!left.unknown.empty() || elements == nullptr || sets_mark_ || left_ > 0 ||
             !read_parts(*elements, left, parts, rest)) {
             end({Action::unknown, 0, left.unknown.empty() ? "vmap" : "vmap of " + left.unknown});
             return;
@@ -384,6 +390,7 @@ private:
     Rule rule_;
     Verdict verdict_;
     std::size_t extensions_ = 0;
+    std::size_t left_ = 0;  ///< Statements behind the one that is read.
     bool merged_ = false;
     bool sets_mark_ = false;
     bool is_done_ = false;
@@ -397,6 +404,8 @@ void read_nft_rule(const json& rule, const NftScope& scope, std::vector<Rule>& r
     const json* statements = nft_member(rule, "expr");
     if (statements != nullptr && statements->is_array()) {
         reader.read(*statements);
+    } else {
+        reader.doubt();
     }
 }
 

@@ -119,6 +119,10 @@ TEST(Evaluate, a_target_that_is_not_known_may_do_anything) {
     queue.unknown = "target NFQUEUE";
     const Judgement judgement = evaluate(ruleset({chain({queue, drop()})}), gre("10.0.0.2"));
     EXPECT_TRUE(judgement.is_unknown());
+    // Its mark may be another one as well.
+    Ruleset rules = ruleset({chain({queue}), chain({drop({is(Field::mark, 0)})})});
+    rules.input.push_back({1, 10, false, true});
+    EXPECT_TRUE(evaluate(rules, gre("10.0.0.2")).is_unknown());
 }
 
 TEST(Evaluate, marks_are_carried_from_rule_to_rule_and_chain_to_chain) {

@@ -196,6 +196,12 @@ TEST(NftJson, MakesARuleOfEachVerdictInAMap) {
     EXPECT_EQ(verdict(rules, packet("fd00::1", 47)), "accept");
 }
 
+TEST(NftJson, DoubtsAMapWithStatementsBehindIt) {
+    const std::string map = R"({"vmap":{"key":)" + kSource +
+                            R"(,"data":{"set":[["10.0.0.1",{"continue":null}]]}}},{"drop":null})";
+    EXPECT_EQ(verdict(read(rule(map) + rule(R"({"accept":null})")), kGre), "unknown");
+}
+
 TEST(NftJson, FollowsTheMark) {
     const std::string mark = R"({"meta":{"key":"mark"}})";
     const auto set = [&](const std::string& value) {
@@ -248,6 +254,9 @@ TEST(NftJson, NamesWhatItDoesNotKnow) {
     EXPECT_EQ(verdict(read(rule(R"("jump {\n\t\t\taccept\n\t\t}")")), kGre), "unknown");
     EXPECT_EQ(verdict(read(rule(R"({"jump":{"target":"absent"}})")), kGre), "unknown");
     EXPECT_EQ(verdict(read(rule(R"({"queue":null})")), kGre), "unknown");
+    const std::string bare =
+        R"(,{"rule":{"family":"inet","table":"filter","chain":"input","handle":7}})";
+    EXPECT_EQ(verdict(read(bare), kGre), "unknown");
 }
 
 TEST(NftJson, LeavesOtherHooksAndTablesOut) {
