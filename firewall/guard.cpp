@@ -104,6 +104,9 @@ struct Guard::Shared {
     std::vector<std::string> published;  ///< The troubles of what was published last.
     bool is_outdated = true;             ///< That is of another generation.
     bool has_troubles = false;           ///< What was read last is not all there is.
+    /// Since `generation` was asked for. Who takes our rule away at once makes the tables what they
+    /// were then, and iptables' fingerprint with them.
+    bool has_written = false;
     Clock::time_point read_at;
     bool is_keeping = false;  ///< Something may have to be inserted or erased.
     Clock::duration retry_after{};
@@ -160,9 +163,11 @@ void Guard::Shared::follow() {
         }
         // Asked before it is read: a change in between is seen at the next look.
         const std::uint64_t now = host->generation();
-        is_outdated = is_outdated || now != generation;
-        if (now != generation || (has_troubles && Clock::now() - read_at >= kRereadInterval)) {
+        is_outdated = is_outdated || now != generation || has_written;
+        if (now != generation || has_written ||
+            (has_troubles && Clock::now() - read_at >= kRereadInterval)) {
             generation = now;
+            has_written = false;
             is_keeping = true;
             read();
         }
@@ -232,6 +237,7 @@ void Guard::Shared::keep_rules_of(
         }
         return;
     }
+    has_written = has_written || !done.empty();
     for (std::string& text : done) {
         tell(false, std::string(target.backend->name()) + " " + std::move(text));
     }

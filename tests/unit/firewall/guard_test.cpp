@@ -240,6 +240,19 @@ TEST_F(GuardTest, KeepsRulesAndPutsThemBack) {
     EXPECT_TRUE(wait_until([&] { return kernel->comments().size() == 1; }));
 }
 
+// The generation of iptables' tables is a fingerprint of them.
+TEST_F(GuardTest, PutsBackWhatIsTakenAwayAtOnce) {
+    Guard guard(factory());
+    const auto before = kernel->get(&FakeKernel::generation);
+    guard.keep({gre});
+    EXPECT_TRUE(wait_until([&] { return kernel->comments().size() == 1; }));
+    kernel->change([&](FakeKernel& k) {
+        k.rules.chains[0].rules.clear();
+        k.generation = before - 1;
+    });
+    EXPECT_TRUE(wait_until([&] { return kernel->comments().size() == 1; }));
+}
+
 TEST_F(GuardTest, ErasesWhatIsNotWantedAnyMore) {
     kernel->rules.chains[0].rules.push_back(commented("the operator's"));
     Guard guard(factory());
