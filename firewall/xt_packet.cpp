@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // The xt matches that look at what netfilter knows of a packet: conntrack, state, mark, addrtype,
-// iprange, icmp, icmp6 and esp. Of conntrack only the state is known; addresses before NAT, status
-// and lifetime are unknown. Pure; any thread.
+// iprange, icmp, icmp6 and esp. Of conntrack only the state is known, and that nothing was
+// translated; addresses before NAT, status and lifetime are unknown. Pure; any thread.
 #include "firewall/xt_match.hpp"
 
 #include <array>
@@ -69,13 +69,8 @@ void read_ctstate(const Reading& reading, unsigned mask, bool negated, bool is_a
     const std::string_view sign = negated ? "! " : "";
     const std::string_view option = is_alias ? "--state " : "--ctstate ";
     reading.say(std::string(sign) + std::string(option) + state_names(mask));
-    const bool asks_for_nat = (mask & (XT_CONNTRACK_STATE_SNAT | XT_CONNTRACK_STATE_DNAT)) != 0;
-    if (negated || !asks_for_nat) {
-        where_state(reading, mask, negated);
-    }
-    if (asks_for_nat) {
-        reading.unknown("state SNAT or DNAT");
-    }
+    // SNAT and DNAT hold for no tunnel packet: its address was translated nowhere.
+    where_state(reading, mask, negated);
 }
 
 std::string address_types(unsigned mask) {

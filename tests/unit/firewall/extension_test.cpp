@@ -130,7 +130,11 @@ TEST_F(ExtensionTest, ConntrackOfEveryRevisionTellsTheState) {
     EXPECT_EQ(holds(match("conntrack", 3, info), packet), false);
     info.match_flags = XT_CONNTRACK_STATE;
     info.state_mask |= XT_CONNTRACK_STATE_DNAT;
-    EXPECT_EQ(holds(match("conntrack", 3, info), packet), std::nullopt);
+    EXPECT_EQ(holds(match("conntrack", 3, info), packet), false) << "nothing was translated";
+    info.invert_flags = XT_CONNTRACK_STATE;
+    EXPECT_EQ(holds(match("conntrack", 3, info), packet), true);
+    info.state_mask |= 8;  // NEW
+    EXPECT_EQ(holds(match("conntrack", 3, info), packet), false);
 }
 
 TEST_F(ExtensionTest, SetsOfAnotherFamilyOrWithMorePartsHoldNothing) {
