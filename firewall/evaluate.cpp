@@ -56,6 +56,9 @@ public:
             if (!covers(chain.families, header_.source.family)) {
                 continue;
             }
+            if (base.first_packet_only && !is_first_packet()) {
+                continue;
+            }
             passed_.reset();
             Exits exits = walk(base.chain, 0);
             if (exits.fall && !base.drops_by_policy) {
@@ -86,6 +89,11 @@ public:
     }
 
 private:
+    bool is_first_packet() {
+        read_.set(static_cast<std::size_t>(Field::state));
+        return header_.state == State::fresh || header_.state == State::related;
+    }
+
     Exits walk(std::uint32_t chain_index, unsigned depth) {
         Exits exits;
         const Chain& chain = rules_.chains[chain_index];

@@ -5,8 +5,10 @@
 // generation of its ruleset is what tells: a listing during which it changed is made again.
 //
 // The generation does not count elements that rules add to sets by themselves, nor those that time
-// out; such sets are as they were when the ruleset was last read. Contexts of libnftables live for
-// one reading, as they keep everything that they listed.
+// out; where rules read such a set, the backend lets its own generation change when it is time to
+// read again. Contexts of libnftables live for one reading, as they keep everything that they
+// listed.
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <optional>
@@ -39,6 +41,11 @@ namespace {
 /// means that somebody else got on.
 constexpr unsigned kTriesMax = 64;
 constexpr unsigned kPauseMaxMs = 20;
+
+using Clock = std::chrono::steady_clock;
+/// A ruleset with sets that change by themselves is read again after this many times as long as it
+/// took, and at least a second.
+constexpr unsigned kRereadShare = 20;
 
 Trouble failed(std::string text) {
     return {Trouble::Kind::failed, std::move(text)};
@@ -95,7 +102,11 @@ public:
         if (!generation) {
             return tl::unexpected(trouble_of(generation.error()));
         }
-        return sets_.generation() * 0x9e3779b97f4a7c15U + *generation;
+        if (reread_at_ && Clock::now() >= *reread_at_) {
+            reread_at_.reset();
+            ++rereads_;
+        }
+        return (sets_.generation() + rereads_) * 0x9e3779b97f4a7c15U + *generation;
     }
 
     // There is no table that nft would make by itself, so nothing is created.
@@ -195,6 +206,8 @@ private:
 
     Answer<Reading> read_once(std::uint32_t generation) {
         sets_.forget();
+        reread_at_.reset();
+        const auto started = Clock::now();
         const auto tables = nft_kernel_tables();
         if (!tables) {
             return tl::unexpected(trouble_of(tables.error()));
@@ -222,9 +235,19 @@ private:
                 return tl::unexpected(trouble_of(loaded.error()));
             }
         }
-        reading.rules = read_nft_json(*document, &extensions);
+        std::optional<std::uint64_t> keeps_for;
+        reading.rules = read_nft_json(*document, &extensions, &keeps_for);
         add_texts(*context, reading.rules);
+        if (keeps_for) {
+            note_reread(*keeps_for, Clock::now() - started);
+        }
         return reading;
+    }
+
+    void note_reread(std::uint64_t keeps_for, Clock::duration cost) {
+        constexpr std::uint64_t kLongest = 86400;
+        const std::chrono::seconds wait(std::min(keeps_for, kLongest) + 1);
+        reread_at_ = Clock::now() + std::max<Clock::duration>(wait, cost * kRereadShare);
     }
 
     // Only of tables that are nft's own: to print a rule of iptables-nft, libnftables would load
@@ -286,6 +309,8 @@ private:
     /// The ruleset that libnftables gave up on, and why: tried again, it would lose memory again.
     std::optional<std::uint32_t> given_up_at_;
     std::string given_up_;
+    std::optional<Clock::time_point> reread_at_;
+    std::uint64_t rereads_ = 0;
 };
 
 }  // namespace

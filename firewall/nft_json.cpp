@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // The listing as a whole: which chains there are and which of them a packet to the host meets.
-// Chains are read when the first jump to them is. Chains of the types nat and route decide nothing
-// about a packet, and those of the families arp, bridge and netdev meet other packets or earlier.
-// Pure; any thread.
+// Chains are read when the first jump to them is. Chains of the type nat are left out where nothing
+// in their table drops, and those of the families arp, bridge and netdev meet other packets or
+// earlier. Pure; any thread.
 #include "firewall/nft_json.hpp"
 
 #include <algorithm>
@@ -30,6 +30,7 @@ struct ListedChain {
 struct ListedTable {
     Families families = Families::both;
     Tool tool = Tool::nftables;
+    bool has_drops = false;  ///< A rule of any of its chains may drop.
     std::map<std::string, ListedChain, std::less<>> chains;
     NftSets sets;
 };
@@ -54,9 +55,36 @@ std::string name_of(const json& object) {
     return std::string(nft_text(nft_member(object, "name")));
 }
 
+bool is_nat(const json& chain) {
+    return nft_text(nft_member(chain, "type")) == "nat";
+}
+
 bool is_input(const json& chain) {
     return nft_text(nft_member(chain, "hook")) == "input" &&
-           nft_text(nft_member(chain, "type")) == "filter";
+           (is_nat(chain) || nft_text(nft_member(chain, "type")) == "filter");
+}
+
+bool drops_by_policy(const json& chain) {
+    return nft_text(nft_member(chain, "policy")) == "drop";
+}
+
+bool is_dynamic(const json& set) {
+    const json* flags = nft_member(set, "flags");
+    return flags != nullptr &&
+           (nft_text(flags) == "dynamic" ||
+            (flags->is_array() && std::find(flags->begin(), flags->end(), "dynamic") != flags->end()
+            ));
+}
+
+// Whether a rule may drop. Verdicts of a named map are elsewhere, so it may; what an extension of
+// iptables does is hidden as well, but xt's targets for the table nat drop nothing by intention.
+bool may_drop(const json& rule) {
+    const json* statements = nft_member(rule, "expr");
+    return statements != nullptr && statements->is_array() &&
+           std::any_of(statements->begin(), statements->end(), [](const json& statement) {
+               return nft_member(statement, "drop") != nullptr ||
+                      nft_member(statement, "vmap") != nullptr || !statement.is_object();
+           });
 }
 
 std::int32_t priority_of(const json& chain) {
@@ -97,7 +125,11 @@ public:
             take(kind, object);
         });
         for (const auto& [key, chain_name] : inputs_) {
-            add_base(key, chain_name);
+            const ListedTable& table = tables_[key];
+            const json& chain = *table.chains.find(chain_name)->second.chain;
+            if (!is_nat(chain) || drops_by_policy(chain) || table.has_drops) {
+                add_base(key, chain_name);
+            }
         }
         std::stable_sort(
             rules_.input.begin(),
@@ -109,6 +141,16 @@ public:
             read_chain(next);
         }
         return std::move(rules_);
+    }
+
+    [[nodiscard]] std::optional<std::uint64_t> keeps_for() const {
+        std::optional<std::uint64_t> least;
+        for (const auto& [key, table] : tables_) {
+            if (const auto seconds = table.sets.keeps_for()) {
+                least = std::min(*seconds, least.value_or(*seconds));
+            }
+        }
+        return least;
     }
 
 private:
@@ -132,10 +174,13 @@ private:
             }
         } else if (kind == "set" || kind == "map") {
             const json* elements = nft_member(object, "elem");
-            table.sets.add(name_of(object), elements == nullptr ? &no_elements_ : elements);
+            table.sets.add(
+                name_of(object), elements == nullptr ? &no_elements_ : elements, is_dynamic(object)
+            );
         } else if (kind == "rule") {
             const std::string name(nft_text(nft_member(object, "chain")));
             table.chains[name].rules.push_back(&object);
+            table.has_drops = table.has_drops || may_drop(object);
             if (*families != Families::both && has_extension(object)) {
                 table.tool = Tool::iptables_nft;
             }
@@ -147,8 +192,9 @@ private:
         BaseChain base;
         base.chain = index_of(key, name).value_or(0);
         base.priority = priority_of(chain);
-        base.is_filter = base.priority == 0;
-        base.drops_by_policy = nft_text(nft_member(chain, "policy")) == "drop";
+        base.is_filter = base.priority == 0 && !is_nat(chain);
+        base.first_packet_only = is_nat(chain);
+        base.drops_by_policy = drops_by_policy(chain);
         rules_.input.push_back(base);
     }
 
@@ -255,8 +301,15 @@ std::set<NftTable> nft_tables_with_extensions(const json& document) {
     return tables;
 }
 
-Ruleset read_nft_json(const json& document, NftExtensions* extensions) {
-    return Listing(extensions).read(document);
+Ruleset read_nft_json(
+    const json& document, NftExtensions* extensions, std::optional<std::uint64_t>* keeps_for
+) {
+    Listing listing(extensions);
+    Ruleset rules = listing.read(document);
+    if (keeps_for != nullptr) {
+        *keeps_for = listing.keeps_for();
+    }
+    return rules;
 }
 
 }  // namespace culvert::firewall

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -62,7 +63,12 @@ constexpr unsigned kNftNestingMax = 64;
 /// The tables in the listing whose rules have extensions of iptables.
 [[nodiscard]] std::set<NftTable> nft_tables_with_extensions(const nlohmann::json& document);
 
-/// `extensions` may be null; what they would read is unknown then.
-[[nodiscard]] Ruleset read_nft_json(const nlohmann::json& document, NftExtensions* extensions);
+/// `extensions` may be null; what they would read is unknown then. `keeps_for` may be null; else it
+/// is set to the seconds after which a set may have other elements although nobody changed it.
+[[nodiscard]] Ruleset read_nft_json(
+    const nlohmann::json& document,
+    NftExtensions* extensions,
+    std::optional<std::uint64_t>* keeps_for = nullptr
+);
 
 }  // namespace culvert::firewall

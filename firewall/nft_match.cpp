@@ -2,7 +2,8 @@
 //
 // Left sides, operators and right sides of nftables' comparisons. Read are the addresses, protocol
 // and ports of the packet, its interface, mark, family and conntrack state; "fib daddr type" and
-// "meta pkttype" are those of a packet that is the host's own. Pure; one thread at a time.
+// "meta pkttype" are those of a packet that is the host's own, and of "ct status" it is known that
+// no address was translated. Pure; one thread at a time.
 #include "firewall/nft_match.hpp"
 
 #include <algorithm>
@@ -95,6 +96,19 @@ NftLeft read_fib(const json& fib) {
     return unreadable("fib " + std::string(result));
 }
 
+// "ct status dnat", as firewalld has it in front of all: the answer that every tunnel packet has.
+std::optional<bool> holds_status(const json& left, std::string_view op, const json& right) {
+    constexpr Value kTranslated = 0x10U | 0x20U;  // IPS_SRC_NAT and IPS_DST_NAT.
+    const json* ct = nft_member(left, "ct");
+    const auto bits = nft_value(right, NftKind::mark);
+    const bool is_known = ct != nullptr && nft_text(nft_member(*ct, "key")) == "status" && bits &&
+                          *bits != 0 && (*bits & ~kTranslated) == 0;
+    if (!is_known || (op != "in" && op != "!" && op != "==" && op != "!=")) {
+        return std::nullopt;
+    }
+    return op == "!" || op == "!=";
+}
+
 bool is_ordering(std::string_view op) {
     return op == "<" || op == ">" || op == "<=" || op == ">=";
 }
@@ -124,6 +138,16 @@ std::shared_ptr<const TupleSet> ordered(std::string_view op, const json& right, 
     return one_interval({op == ">" ? *value + 1 : *value, highest});
 }
 
+// Of an element that times out, be it a set's or a map's.
+std::optional<std::uint64_t> seconds_left(const json& element) {
+    const json& key = element.is_array() && !element.empty() ? element.front() : element;
+    const json* inner = nft_member(key, "elem");
+    const json* expires = inner == nullptr ? nullptr : nft_member(*inner, "expires");
+    return expires != nullptr && expires->is_number_unsigned()
+               ? std::optional(expires->get<std::uint64_t>())
+               : std::nullopt;
+}
+
 std::string name_of(const NftLeft& left) {
     std::string name;
     for (const NftField& part : left.fields) {
@@ -134,13 +158,35 @@ std::string name_of(const NftLeft& left) {
 
 }  // namespace
 
-void NftSets::add(const std::string& name, const json* elements) {
-    elements_[name] = elements;
+void NftSets::add(const std::string& name, const json* elements, bool is_dynamic) {
+    sets_[name] = {elements, is_dynamic, false};
 }
 
-const json* NftSets::find(std::string_view name) const {
-    const auto found = elements_.find(name);
-    return found == elements_.end() ? nullptr : found->second;
+const json* NftSets::find(std::string_view name) {
+    const auto found = sets_.find(name);
+    if (found == sets_.end()) {
+        return nullptr;
+    }
+    found->second.is_used = true;
+    return found->second.elements;
+}
+
+std::optional<std::uint64_t> NftSets::keeps_for() const {
+    std::optional<std::uint64_t> least;
+    for (const auto& [name, set] : sets_) {
+        if (!set.is_used) {
+            continue;
+        }
+        if (set.is_dynamic) {
+            return 0;
+        }
+        for (const json& element : *set.elements) {
+            if (const auto seconds = seconds_left(element)) {
+                least = std::min(*seconds, least.value_or(*seconds));
+            }
+        }
+    }
+    return least;
 }
 
 std::shared_ptr<const TupleSet>
@@ -358,6 +404,12 @@ void NftConditions::read_match(const json& match, bool is_doubtful) {
     const json* right = nft_member(match, "right");
     if (left == nullptr || right == nullptr) {
         unknown("match");
+        return;
+    }
+    if (const auto holds = holds_status(*left, nft_text(nft_member(match, "op")), *right)) {
+        if (!*holds) {
+            never();
+        }
         return;
     }
     const NftLeft fields = read_left(*left);

@@ -22,14 +22,22 @@ namespace culvert::firewall {
 /// The named sets and maps of a table. Those that rules ask for are turned into tuples once.
 class NftSets {
 public:
-    void add(const std::string& name, const nlohmann::json* elements);
+    /// `is_dynamic`: rules add elements to it.
+    void add(const std::string& name, const nlohmann::json* elements, bool is_dynamic);
     /// The elements of a set; null when there is none, or it has statements of its own.
-    [[nodiscard]] const nlohmann::json* find(std::string_view name) const;
+    [[nodiscard]] const nlohmann::json* find(std::string_view name);
     [[nodiscard]] std::shared_ptr<const TupleSet>
     tuples(const std::string& name, std::span<const NftField> fields);
+    /// Seconds until a set that was found may have other elements with nobody changing it.
+    [[nodiscard]] std::optional<std::uint64_t> keeps_for() const;
 
 private:
-    std::map<std::string, const nlohmann::json*, std::less<>> elements_;
+    struct Listed {
+        const nlohmann::json* elements = nullptr;
+        bool is_dynamic = false;
+        bool is_used = false;
+    };
+    std::map<std::string, Listed, std::less<>> sets_;
     std::map<std::pair<std::string, std::vector<NftKind>>, std::shared_ptr<const TupleSet>> tuples_;
 };
 

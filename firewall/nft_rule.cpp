@@ -65,6 +65,29 @@ std::optional<MarkFunction> mark_function(const json& value) {
     return std::nullopt;
 }
 
+// Whether every packet has a value to set. A map may have none for it, and the fields of a header
+// ask for their protocol without that being listed; the kernel goes on to the next rule then.
+bool is_of_every_packet(const json& value, unsigned depth = 0) {
+    constexpr unsigned kDepthMax = 16;
+    if (!value.is_structured()) {
+        return true;
+    }
+    if (!value.is_object() || value.size() != 1 || depth > kDepthMax) {
+        return false;
+    }
+    const std::string& what = value.begin().key();
+    const json& inner = value.begin().value();
+    if (what == "meta" || what == "ct") {
+        const std::string_view key = nft_text(nft_member(inner, "key"));
+        return key == "mark" || (what == "meta" && key == "priority");
+    }
+    constexpr auto kOperators = std::to_array<std::string_view>({"&", "|", "^", "<<", ">>"});
+    return std::find(kOperators.begin(), kOperators.end(), what) != kOperators.end() &&
+           inner.is_array() && std::all_of(inner.begin(), inner.end(), [&](const json& side) {
+               return is_of_every_packet(side, depth + 1);
+           });
+}
+
 bool only_looks_on(std::string_view statement) {
     constexpr auto kStatements = std::to_array<std::string_view>(
         {"log", "comment", "notrack", "last", "ct helper", "ct timeout", "ct expectation"}
@@ -136,6 +159,9 @@ private:
             }
         } else if (what == "match") {
             conditions_.read_match(value, merged_ && may_be_merged(statement));
+        } else if (what != "synproxy" && nft_member(value, "map") != nullptr) {
+            // "counter name ip saddr map { ... }": for the packets that have an element only.
+            conditions_.unknown(what + " of a map");
         } else if (what == "counter") {
             rule_.packets = count_of(nft_member(value, "packets"));
             rule_.bytes = count_of(nft_member(value, "bytes"));
@@ -148,9 +174,7 @@ private:
         } else if (what == "xt") {
             read_extension(value);
         } else if (what == "meter") {
-            const json* inner = nft_member(value, "stmt");
-            const json* limit = inner == nullptr ? nullptr : nft_member(*inner, "limit");
-            limit == nullptr ? conditions_.unknown(what) : read_limit(*limit);
+            read_meter(value);
         } else if (what == "synproxy" || what == "tproxy" || what == "queue") {
             end({Action::unknown, 0, what});
         } else if (!only_looks_on(what)) {
@@ -201,13 +225,35 @@ private:
         }
     }
 
+    void read_meter(const json& meter) {
+        const json* key = nft_member(meter, "key");
+        const json* inner = nft_member(meter, "stmt");
+        const json* limit = inner == nullptr ? nullptr : nft_member(*inner, "limit");
+        if (key == nullptr || limit == nullptr) {
+            conditions_.unknown("meter");
+            return;
+        }
+        // For what the key asks of a packet: "ip saddr" is of IPv4 only. Each packet has some value
+        // of the fields that are known here, ports aside.
+        const NftLeft left = conditions_.read_left(*key);
+        if (!left.unknown.empty()) {
+            conditions_.unknown("meter of " + left.unknown);
+        }
+        read_limit(*limit);
+    }
+
     void read_mangle(const json& mangle) {
         const json* key = nft_member(mangle, "key");
         const json* value = nft_member(mangle, "value");
         const json* meta = key == nullptr ? nullptr : nft_member(*key, "meta");
         if (key == nullptr || value == nullptr) {
             conditions_.unknown("mangle");
-        } else if (meta != nullptr && nft_text(nft_member(*meta, "key")) == "mark") {
+            return;
+        }
+        if (!is_of_every_packet(*value)) {
+            conditions_.unknown("a value that not every packet has");
+        }
+        if (meta != nullptr && nft_text(nft_member(*meta, "key")) == "mark") {
             if (const auto function = mark_function(*value)) {
                 conditions_.append(SetMark{~function->keep & kMarkBits, function->flip});
             } else {

@@ -97,6 +97,8 @@ struct BaseChain {
     /// A filter chain of the usual priority (0), where an operator looks for what admits a packet:
     /// not mangle or security.
     bool is_filter = true;
+    /// A chain of the type nat, which only the first packet of a connection meets.
+    bool first_packet_only = false;
 };
 
 struct Ruleset {

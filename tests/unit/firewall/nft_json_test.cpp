@@ -278,6 +278,86 @@ TEST(NftJson, LeavesOtherHooksAndTablesOut) {
     EXPECT_TRUE(rules.input[1].drops_by_policy);
 }
 
+TEST(NftJson, ChainsOfNatDropFirstPackets) {
+    const auto nat = [](const std::string& policy, const std::string& expressions) {
+        return read(
+            rule(R"({"accept":null})") +
+            R"(,{"chain":{"family":"inet","table":"n","name":"in","type":"nat","hook":"input",)" +
+            R"("prio":100,"policy":")" + policy + R"("}},{"rule":{"family":"inet","table":"n",)" +
+            R"("chain":"in","handle":2,"expr":[)" + expressions + "]}}"
+        );
+    };
+    const std::string gre = match("==", R"({"meta":{"key":"l4proto"}})", "47");
+    EXPECT_EQ(verdict(nat("accept", gre + R"(,{"drop":null})"), kGre), "drop");
+    EXPECT_EQ(verdict(nat("accept", gre + R"(,{"drop":null})"), kUdp), "accept");
+    EXPECT_EQ(verdict(nat("drop", gre + R"(,{"accept":null})"), kUdp), "drop");
+    EXPECT_EQ(verdict(nat("drop", gre + R"(,{"accept":null})"), kGre), "accept");
+    Header later = kUdp;
+    later.state = State::established;
+    EXPECT_EQ(verdict(nat("drop", gre + R"(,{"accept":null})"), later), "accept");
+    EXPECT_EQ(nat("accept", gre + R"(,{"masquerade":null})").input.size(), 1U);
+}
+
+// The kernel goes on to the next rule where a map has no element for the packet, or the packet not
+// the header that is read.
+TEST(NftJson, ValuesThatNotEveryPacketHasAreConditions) {
+    const std::string map = R"({"map":{"key":)" + kSource + R"(,"data":{"set":[["10.0.0.9",1]]}}})";
+    for (const char* statement : {"counter", "limit", "quota", "ct helper", "ct timeout"}) {
+        EXPECT_EQ(accepts(R"({")" + std::string(statement) + "\":" + map + "}", kGre), "unknown")
+            << statement;
+    }
+    for (const char* key : {R"({"meta":{"key":"mark"}})", R"({"ct":{"key":"mark"}})"}) {
+        const auto set = [&](const std::string& value) {
+            return accepts(
+                R"({"mangle":{"key":)" + std::string(key) + R"(,"value":)" + value + "}}", kGre
+            );
+        };
+        EXPECT_EQ(set(map), "unknown");
+        EXPECT_EQ(set(R"({"payload":{"protocol":"ip","field":"dscp"}})"), "unknown");
+        EXPECT_EQ(set(R"({"|":[{"meta":{"key":"mark"}},1]})"), "accept");
+        EXPECT_EQ(set(R"({"ct":{"key":"mark"}})"), "accept");
+    }
+}
+
+// firewalld has "ct status dnat accept" in front of all that it refuses.
+TEST(NftJson, NothingIsTranslated) {
+    const std::string status = R"({"ct":{"key":"status"}})";
+    EXPECT_EQ(accepts(match("in", status, "32"), kGre), "drop");
+    EXPECT_EQ(accepts(match("in", status, "48"), kGre), "drop");
+    EXPECT_EQ(accepts(match("!", status, "32"), kGre), "accept");
+    EXPECT_EQ(accepts(match("in", status, "8"), kGre), "unknown");
+    EXPECT_EQ(accepts(match("in", status, "34"), kGre), "unknown");
+}
+
+TEST(NftJson, SaysHowLongItsSetsKeep) {
+    const auto keeps_for = [](const std::string& set, const std::string& used) {
+        const auto document = parse_nft_json(
+            R"({"nftables":[{"table":{"family":"inet","name":"filter"}},)"
+            R"({"chain":{"family":"inet","table":"filter","name":"input","type":"filter",)"
+            R"("hook":"input","prio":0,"policy":"drop"}},)"
+            R"({"set":{"family":"inet","table":"filter","name":"s",)" +
+            set + "}}" + rule(match("==", kSource, "\"@" + used + '"') + R"(,{"drop":null})") + "]}"
+        );
+        std::optional<std::uint64_t> seconds;
+        static_cast<void>(read_nft_json(document.value(), nullptr, &seconds));
+        return seconds;
+    };
+    const std::string timed = R"("flags":["timeout"],"elem":["10.0.0.1",)"
+                              R"({"elem":{"val":"10.0.0.2","timeout":60,"expires":50}},)"
+                              R"({"elem":{"val":"10.0.0.3","timeout":60,"expires":40}}])";
+    EXPECT_EQ(keeps_for(timed, "s"), 40U);
+    EXPECT_EQ(keeps_for(timed, "another"), std::nullopt) << "nobody reads it";
+    EXPECT_EQ(keeps_for(R"("elem":["10.0.0.1"])", "s"), std::nullopt);
+    EXPECT_EQ(keeps_for(R"("flags":["timeout","dynamic"])", "s"), 0U);
+}
+
+TEST(NftJson, MetersAskForTheirKey) {
+    const std::string meter = R"({"meter":{"key":)" + kSource +
+                              R"(,"stmt":{"limit":{"rate":1,"per":"second"}},"name":"m"}})";
+    EXPECT_EQ(accepts(meter, kGre), "accept");
+    EXPECT_EQ(accepts(meter, packet("fd00::1", 47)), "drop");
+}
+
 TEST(NftJson, RefusesWhatIsNoListing) {
     EXPECT_FALSE(parse_nft_json(""));
     EXPECT_FALSE(parse_nft_json("{"));

@@ -4,6 +4,7 @@
 // network namespace of each test's own. Needs root.
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -418,6 +419,21 @@ TEST_F(NftTest, TellsWhenAnythingChanges) {
     EXPECT_NE(with_element, before);
     run("nft add table inet t");
     EXPECT_NE(backend->generation().value(), with_element);
+}
+
+TEST_F(NftTest, TellsWhenAnElementHasTimedOut) {
+    run("nft 'add table inet t; add set inet t s { type ipv4_addr; flags timeout; };"
+        " add element inet t s { 10.0.0.1 timeout 1s };"
+        " add chain inet t in { type filter hook input priority 0; };"
+        " add rule inet t in ip saddr @s drop'");
+    static_cast<void>(read());
+    const auto before = backend->generation().value();
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (backend->generation().value() == before && std::chrono::steady_clock::now() < deadline) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
+    EXPECT_NE(backend->generation().value(), before);
+    EXPECT_EQ(verdict(packet("10.0.0.1", 47)), "accept");
 }
 
 TEST_F(NftTest, SaysTheCommandThatDoesTheSame) {
