@@ -19,13 +19,13 @@
 #include <optional>
 #include <set>
 #include <string_view>
-#include <system_error>
 #include <utility>
 #include <vector>
 
 #include <net/if.h>
 
 #include "firewall/claim_raw.hpp"
+#include "firewall/error_text.hpp"
 #include "firewall/nft_context.hpp"
 #include "firewall/process.hpp"
 
@@ -39,10 +39,6 @@ constexpr std::string_view kChainLine = "\tchain ";
 constexpr std::size_t kInstanceLengthMax = 64;
 
 using Outcome = tl::expected<void, std::string>;
-
-std::string error_text(int error) {
-    return std::generic_category().message(error);
-}
 
 bool is_letter_or_digit(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');

@@ -23,16 +23,20 @@ namespace culvert::firewall {
 
 namespace xt {
 
-void Reading::say(std::string_view text) const {
+void say(Rule& rule, std::string_view text) {
     if (!rule.text.empty()) {
         rule.text += ' ';
     }
     rule.text += text;
 }
 
-void Reading::where(Field field, std::vector<Interval> intervals, bool negated, Value mask) const {
+void where(Rule& rule, Field field, std::vector<Interval> intervals, bool negated, Value mask) {
     auto set = std::make_shared<TupleSet>(1, std::move(intervals));
     rule.steps.emplace_back(Match{{{field, mask}}, std::move(set), negated});
+}
+
+void never(Rule& rule) {
+    where(rule, Field::protocol, {});
 }
 
 void Reading::where_protocol(std::initializer_list<std::uint8_t> protocols) const {
@@ -60,10 +64,6 @@ void Reading::where_protocol(std::initializer_list<std::uint8_t> protocols) cons
         intervals.push_back({protocol, protocol});
     }
     where(Field::protocol, std::move(intervals));
-}
-
-void Reading::never() const {
-    where(Field::protocol, {});
 }
 
 void Reading::unknown(std::string_view part) const {

@@ -31,23 +31,6 @@ T copy_of(std::span<const std::byte> bytes) {
     return value;
 }
 
-void say(Rule& rule, std::string_view text) {
-    if (!rule.text.empty()) {
-        rule.text += ' ';
-    }
-    rule.text += text;
-}
-
-void where(Rule& rule, Field field, Value mask, Value value, bool negated) {
-    auto set = std::make_shared<TupleSet>(1, std::vector<Interval>{{value, value}});
-    rule.steps.emplace_back(Match{{{field, mask}}, std::move(set), negated});
-}
-
-void never(Rule& rule) {
-    auto set = std::make_shared<TupleSet>(1, std::vector<Interval>{});
-    rule.steps.emplace_back(Match{{{Field::protocol}}, std::move(set), false});
-}
-
 template <class T>
 Value value_of_object(const T& object) {
     static_assert(sizeof(T) <= sizeof(Value));
@@ -80,10 +63,12 @@ void read_address(
         return;
     }
     const std::string_view option = field == Field::source ? "-s " : "-d ";
-    say(rule,
+    xt::say(
+        rule,
         (negated ? "! " : "") + std::string(option) + to_string(Address{family, value}) + '/' +
-            mask_text(bits, family));
-    where(rule, field, bits, value, negated);
+            mask_text(bits, family)
+    );
+    xt::where(rule, field, {{value, value}}, negated, bits);
 }
 
 std::string interface_text(const char (&name)[IFNAMSIZ], const unsigned char (&mask)[IFNAMSIZ]) {
@@ -135,17 +120,17 @@ void read_verdict(std::int32_t verdict, bool is_goto, Rule& rule) {
         rule.action = is_goto ? Action::go_to : Action::jump;
     } else if (verdict == kAccept) {
         rule.action = Action::accept;
-        say(rule, "-j ACCEPT");
+        xt::say(rule, "-j ACCEPT");
     } else if (verdict == kDrop) {
         rule.action = Action::drop;
-        say(rule, "-j DROP");
+        xt::say(rule, "-j DROP");
     } else if (verdict == kReturn) {
         rule.action = Action::return_;
-        say(rule, "-j RETURN");
+        xt::say(rule, "-j RETURN");
     } else {
         rule.action = Action::unknown;
         rule.unknown = "QUEUE";
-        say(rule, "-j QUEUE");
+        xt::say(rule, "-j QUEUE");
     }
 }
 
@@ -160,8 +145,8 @@ void LegacyEntryReader::read_protocol(unsigned protocol, bool negated, Rule& rul
         name->second = protocol <= kProtocolMax ? protocol_name(static_cast<std::uint8_t>(protocol))
                                                 : std::to_string(protocol);
     }
-    say(rule, (negated ? "! -p " : "-p ") + name->second);
-    where(rule, Field::protocol, ~Value{0}, protocol, negated);
+    xt::say(rule, (negated ? "! -p " : "-p ") + name->second);
+    xt::where(rule, Field::protocol, {{protocol, protocol}}, negated);
 }
 
 template <class Iptc>
@@ -175,29 +160,33 @@ void LegacyEntryReader::read_header(const typename Iptc::Header& header, Rule& r
     const Value in_mask = value_of_object(header.iniface_mask);
     const bool no_interface = inverts(IPT_INV_VIA_IN);
     if (in_mask != 0 || no_interface) {
-        say(rule,
-            (no_interface ? "! -i " : "-i ") + interface_text(header.iniface, header.iniface_mask));
+        xt::say(
+            rule,
+            (no_interface ? "! -i " : "-i ") + interface_text(header.iniface, header.iniface_mask)
+        );
         const Value name = value_of_object(header.iniface) & in_mask;
-        where(rule, Field::interface_in, in_mask, name, no_interface);
+        xt::where(rule, Field::interface_in, {{name, name}}, no_interface, in_mask);
     }
     const Value out_mask = value_of_object(header.outiface_mask);
     if (out_mask != 0 || inverts(IPT_INV_VIA_OUT)) {
-        say(rule,
+        xt::say(
+            rule,
             (inverts(IPT_INV_VIA_OUT) ? "! -o " : "-o ") +
-                interface_text(header.outiface, header.outiface_mask));
+                interface_text(header.outiface, header.outiface_mask)
+        );
         const bool differs = (value_of_object(header.outiface) & out_mask) != 0;
         if (differs != inverts(IPT_INV_VIA_OUT)) {
-            never(rule);
+            xt::never(rule);
         }
     }
     if constexpr (Iptc::kFamily == Family::ipv4) {
         read_protocol(header.proto, inverts(IPT_INV_PROTO), rule);
         const bool asks_for_fragments = (header.flags & IPT_F_FRAG) != 0;
         if (asks_for_fragments) {
-            say(rule, inverts(IPT_INV_FRAG) ? "! -f" : "-f");
+            xt::say(rule, inverts(IPT_INV_FRAG) ? "! -f" : "-f");
         }
         if (asks_for_fragments != inverts(IPT_INV_FRAG)) {
-            never(rule);
+            xt::never(rule);
         }
     } else if ((header.flags & IP6T_F_PROTO) != 0) {
         read_protocol(header.proto, inverts(IP6T_INV_PROTO), rule);
@@ -249,7 +238,7 @@ LegacyEntryReader::read_target_of(std::span<const std::byte> bytes, bool is_goto
         if (extension.name == "REJECT" && info.size() >= sizeof(std::uint32_t)) {
             const auto name = reject_name(copy_of<std::uint32_t>(info), family_);
             if (!name.empty()) {
-                say(rule, "--reject-with " + std::string(name));
+                xt::say(rule, "--reject-with " + std::string(name));
             }
         }
         return {};

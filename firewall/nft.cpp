@@ -15,7 +15,6 @@
 #include <random>
 #include <set>
 #include <string>
-#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -25,6 +24,7 @@
 
 #include "firewall/backend.hpp"
 #include "firewall/command.hpp"
+#include "firewall/error_text.hpp"
 #include "firewall/ipset.hpp"
 #include "firewall/nft_batch.hpp"
 #include "firewall/nft_context.hpp"
@@ -49,10 +49,6 @@ constexpr unsigned kRereadShare = 20;
 
 Trouble failed(std::string text) {
     return {Trouble::Kind::failed, std::move(text)};
-}
-
-std::string error_text(int error) {
-    return std::generic_category().message(error);
 }
 
 // A kernel without nf_tables answers that it does not know such a request, or has no netfilter to

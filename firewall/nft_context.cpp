@@ -19,16 +19,13 @@
 #include <nftables/libnftables.h>
 
 #include "firewall/abort_guard.hpp"
+#include "firewall/error_text.hpp"
 
 namespace culvert::firewall {
 
 namespace {
 
 using Outcome = tl::expected<void, std::string>;
-
-std::string error_text(int error) {
-    return std::generic_category().message(error);
-}
 
 // libnftables ends the process when it gets no socket, so this asks first.
 Outcome check_netlink() {

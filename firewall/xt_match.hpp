@@ -13,6 +13,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "firewall/extension.hpp"
@@ -41,6 +42,21 @@ struct SctpInfo {
 };
 static_assert(sizeof(SctpInfo) == 292);
 
+// What is put down of a rule.
+
+/// Appends to the rule's text, behind a space.
+void say(Rule& rule, std::string_view text);
+/// The field, masked, is in one of the intervals, or in none of them.
+void where(
+    Rule& rule,
+    Field field,
+    std::vector<Interval> intervals,
+    bool negated = false,
+    Value mask = ~Value{0}
+);
+/// Holds for no packet.
+void never(Rule& rule);
+
 /// A match that is being read. What its reader cannot tell becomes unknown(), never nothing.
 struct Reading {
     const Extension& match;
@@ -48,17 +64,15 @@ struct Reading {
     IpsetReader& sets;
     Rule& rule;
 
-    /// Appends to the rule's text, behind a space.
-    void say(std::string_view text) const;
-
-    /// The field, masked, is in one of the intervals, or in none of them.
+    void say(std::string_view text) const { xt::say(rule, text); }
     void where(
         Field field, std::vector<Interval> intervals, bool negated = false, Value mask = ~Value{0}
-    ) const;
+    ) const {
+        xt::where(rule, field, std::move(intervals), negated, mask);
+    }
+    void never() const { xt::never(rule); }
     /// Left out where the rule asks for just that already.
     void where_protocol(std::initializer_list<std::uint8_t> protocols) const;
-    /// Holds for no packet.
-    void never() const;
     /// "match NAME", and `part` of it where the rest is known.
     void unknown(std::string_view part = {}) const;
 };

@@ -8,7 +8,6 @@
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
-#include <system_error>
 #include <thread>
 
 #include <fcntl.h>
@@ -16,6 +15,8 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+
+#include "firewall/error_text.hpp"
 
 namespace culvert::firewall {
 
@@ -27,10 +28,6 @@ constexpr const char* kDefaultFile = "/run/xtables.lock";
 std::string lock_file() {
     const char* const named = std::getenv("XTABLES_LOCKFILE");
     return named != nullptr && *named != '\0' ? named : kDefaultFile;
-}
-
-std::string error_text(int error) {
-    return std::generic_category().message(error);
 }
 
 // " (process 123, iptables)"; empty when the kernel does not say.
