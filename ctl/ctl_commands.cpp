@@ -11,8 +11,7 @@ namespace {
 
 const ArgumentEntry kBridge = {"BRIDGE", "Only this bridge"};
 
-// ---- What the commands about the host's firewall share
-// -------------------------------------------
+// ---- What the commands about the host's firewall share ------------------------------------------
 
 const ArgumentEntry kTypes = {
     "TYPE",

@@ -244,12 +244,6 @@ void enable_in_all(
     }
 }
 
-void complain_of(const Words& troubles, LocalAnswer& answer) {
-    for (const std::string& trouble : troubles) {
-        answer.complaints.push_back(firewall::on_one_line(trouble));
-    }
-}
-
 /// A rule in one chain admits nothing that another chain drops.
 void warn_of_drops(HostFirewall& host, const std::vector<Selector>& inserted, LocalAnswer& answer) {
     if (inserted.empty()) {

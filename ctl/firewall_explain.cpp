@@ -209,9 +209,7 @@ LocalAnswer explain_packet(const LocalCall& call, const MakeFirewall& make) {
     answer.is_sentence = false;
     answer.text = call.format == OutputFormat::json ? render_as_json(policy, judgement, trace)
                                                     : render(policy, judgement, trace);
-    for (const std::string& trouble : policy.troubles) {
-        answer.complaints.push_back(firewall::on_one_line(trouble));
-    }
+    complain_of(policy.troubles, answer);
     return answer;
 }
 

@@ -198,12 +198,6 @@ void add(std::vector<Finding>& findings, const Selector& selector, const Admissi
     findings.push_back({selector, admission, family});
 }
 
-void complain_of(const Policy& policy, LocalAnswer& answer) {
-    for (const std::string& trouble : policy.troubles) {
-        answer.complaints.push_back(firewall::on_one_line(trouble));
-    }
-}
-
 }  // namespace
 
 LocalAnswer list_protocols(const LocalCall& call, const MakeFirewall& make) {
@@ -222,7 +216,7 @@ LocalAnswer list_protocols(const LocalCall& call, const MakeFirewall& make) {
         }
     }
     LocalAnswer answer{kStatusDone, table.render(call.format), {}, false};
-    complain_of(policy, answer);
+    complain_of(policy.troubles, answer);
     return answer;
 }
 
@@ -269,7 +263,7 @@ LocalAnswer check_protocol(const LocalCall& call, const MakeFirewall& make) {
             answer.text += admissions.sentence(one.selector, one.admission, one.families) + "\n";
         }
     }
-    complain_of(policy, answer);
+    complain_of(policy.troubles, answer);
     return answer;
 }
 

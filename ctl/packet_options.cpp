@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "ctl/escape.hpp"
+#include "firewall/describe.hpp"
 
 namespace culvert::ctl {
 
@@ -241,6 +242,12 @@ std::string names_of(const std::vector<Selector>& selectors) {
 
 LocalAnswer refuse(const Refusal& refusal) {
     return {refusal.status, {}, {refusal.sentence}};
+}
+
+void complain_of(const Words& troubles, LocalAnswer& answer) {
+    for (const std::string& trouble : troubles) {
+        answer.complaints.push_back(firewall::on_one_line(trouble));
+    }
 }
 
 }  // namespace culvert::ctl

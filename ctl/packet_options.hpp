@@ -39,5 +39,7 @@ read_port(const LocalCall& call, std::string_view option);
 [[nodiscard]] std::string names_of(const std::vector<firewall::Selector>& selectors);
 
 [[nodiscard]] LocalAnswer refuse(const Refusal& refusal);
+/// What of the host's firewall could not be read.
+void complain_of(const Words& troubles, LocalAnswer& answer);
 
 }  // namespace culvert::ctl
