@@ -158,7 +158,10 @@ std::string text_of(const Policy& policy, const Trace& trace) {
 }
 
 std::string render(const Policy& policy, const Judgement& judgement, const Trace& trace) {
-    const std::string decider = judgement.decider.has_value()
+    // What cannot be read may filter the packet, whatever the rest says.
+    const bool is_hidden = judgement.is_unknown() && !policy.troubles.empty();
+    const std::string decider = is_hidden ? "rules that cannot be read"
+                                : judgement.decider.has_value()
                                     ? firewall::describe(policy.rules, *judgement.decider)
                                     : "nothing filters this packet";
     return text_of(policy, trace) + "decided by: " + decider + "\n" +

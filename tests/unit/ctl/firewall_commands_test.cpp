@@ -496,6 +496,18 @@ TEST(FirewallExplain, prints_the_way_and_the_rule_that_decided) {
     EXPECT_THAT(host.run("firewall/explain", established).text, HasSubstr("verdict: accept\n"));
 }
 
+TEST(FirewallExplain, does_not_say_that_nothing_filters_where_it_cannot_read) {
+    Host host;
+    host.legacy.trouble = kAbsent;
+    host.nft.trouble = kFailed;
+    const LocalAnswer answer = host.run("firewall/explain", packet("gre"));
+    EXPECT_EQ(answer.text, "decided by: rules that cannot be read\nverdict: unknown\n");
+    host.nft.trouble = kAbsent;
+    EXPECT_THAT(
+        host.run("firewall/explain", packet("gre")).text, HasSubstr("nothing filters this packet")
+    );
+}
+
 TEST(FirewallExplain, has_json) {
     Host host;
     host.legacy = stock_chains();
