@@ -23,6 +23,7 @@
 #include <net/if.h>
 
 #include "firewall/iptc.hpp"
+#include "firewall/legacy_bytes.hpp"
 #include "firewall/legacy_table.hpp"
 #include "firewall/xtables_lock.hpp"
 
@@ -36,12 +37,7 @@ constexpr std::string_view kCommentStart = "culvert claim ";
 // A table that other programs change without the lock is read again so often.
 constexpr unsigned kChangeTries = 16;
 
-using Bytes = std::vector<std::byte>;
-
-template <class T>
-void put(Bytes& bytes, std::size_t offset, const T& value) {
-    std::memcpy(bytes.data() + offset, &value, sizeof(T));
-}
+using entry::Bytes;
 
 template <class T>
 std::optional<T> take(std::span<const std::byte> bytes, std::size_t offset) {
@@ -53,44 +49,22 @@ std::optional<T> take(std::span<const std::byte> bytes, std::size_t offset) {
     return value;
 }
 
-std::size_t padded(std::size_t size) {
-    return (size + 7) / 8 * 8;
-}
-
 // Up to the first zero byte, if there is one.
 template <std::size_t Size>
 std::string text_of(const char (&bytes)[Size]) {
     return {bytes, strnlen(bytes, Size)};
 }
 
-// Bytes that no field of ours fills stay zero: iptables compares them as well.
 template <class Iptc>
 Bytes make_entry_as(const std::string& interface, const std::string& comment) {
-    using Entry = typename Iptc::Entry;
     using Header = typename Iptc::Header;  // The first member of an entry.
-    Bytes bytes(sizeof(Entry));
+    Bytes bytes(sizeof(typename Iptc::Entry));
     std::memcpy(bytes.data() + offsetof(Header, iniface), interface.data(), interface.size());
     // The zero behind the name is compared too, so that no longer name is meant.
     std::memset(bytes.data() + offsetof(Header, iniface_mask), 0xff, interface.size() + 1);
 
-    const std::size_t match = bytes.size();
-    const std::size_t match_size = padded(sizeof(xt_entry_match) + sizeof(xt_comment_info));
-    bytes.resize(match + match_size);
-    put(bytes, match, static_cast<std::uint16_t>(match_size));
-    constexpr std::string_view kComment = "comment";
-    constexpr std::size_t kMatchName = offsetof(xt_entry_match, u.user.name);
-    std::memcpy(bytes.data() + match + kMatchName, kComment.data(), kComment.size());
-    std::memcpy(bytes.data() + match + sizeof(xt_entry_match), comment.data(), comment.size());
-
-    const std::size_t target = bytes.size();
-    const std::size_t target_size = padded(sizeof(xt_standard_target));
-    bytes.resize(target + target_size);
-    put(bytes, target, static_cast<std::uint16_t>(target_size));
-    constexpr std::size_t kTargetName = offsetof(xt_entry_target, u.user.name);
-    std::memcpy(bytes.data() + target + kTargetName, IPTC_LABEL_DROP, sizeof IPTC_LABEL_DROP);
-
-    put(bytes, offsetof(Entry, target_offset), static_cast<std::uint16_t>(target));
-    put(bytes, offsetof(Entry, next_offset), static_cast<std::uint16_t>(bytes.size()));
+    entry::append_comment(bytes, comment);
+    entry::finish<Iptc>(bytes, IPTC_LABEL_DROP);
     return bytes;
 }
 

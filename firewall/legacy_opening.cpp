@@ -16,6 +16,7 @@
 #include <linux/netfilter/xt_tcpudp.h>
 
 #include "firewall/iptc.hpp"
+#include "firewall/legacy_bytes.hpp"
 #include "firewall/legacy_entry.hpp"
 #include "firewall/xt_match.hpp"
 
@@ -25,30 +26,9 @@ namespace {
 
 constexpr std::uint16_t kPortMax = 0xffff;
 
-using Bytes = std::vector<std::byte>;
-
-// Objects are written field by field into bytes that are zero: iptables compares the padding of
-// matches as well, and that of a structure is anything.
-template <class T>
-void put(Bytes& bytes, std::size_t offset, const T& value) {
-    std::memcpy(bytes.data() + offset, &value, sizeof(T));
-}
-
-std::size_t padded(std::size_t size) {
-    return (size + 7) / 8 * 8;
-}
-
-// Returns where the match's own bytes begin.
-std::size_t append_match(Bytes& bytes, std::string_view name, std::size_t info_size) {
-    const std::size_t at = bytes.size();
-    const std::size_t size = padded(sizeof(xt_entry_match) + info_size);
-    bytes.resize(at + size);
-    put(bytes, at, static_cast<std::uint16_t>(size));
-    constexpr std::size_t kName = offsetof(xt_entry_match, u.user.name);
-    std::memcpy(bytes.data() + at + kName, name.data(), name.size());
-    return at + sizeof(xt_entry_match);
-}
-
+using entry::append_match;
+using entry::Bytes;
+using entry::put;
 using PortRange = std::array<std::uint16_t, 2>;
 
 PortRange range_of(std::optional<std::uint16_t> port, const PortRange& other) {
@@ -132,17 +112,9 @@ tl::expected<Bytes, std::string> make(const Selector& selector, std::string_view
         );
     }
     if (!comment.empty()) {
-        const std::size_t at = append_match(bytes, "comment", sizeof(xt_comment_info));
-        std::memcpy(bytes.data() + at, comment.data(), comment.size());
+        entry::append_comment(bytes, comment);
     }
-    const std::size_t target = bytes.size();
-    const std::size_t size = padded(sizeof(xt_standard_target));
-    bytes.resize(target + size);
-    put(bytes, target, static_cast<std::uint16_t>(size));
-    constexpr std::size_t kName = offsetof(xt_entry_target, u.user.name);
-    std::memcpy(bytes.data() + target + kName, IPTC_LABEL_ACCEPT, sizeof IPTC_LABEL_ACCEPT);
-    put(bytes, offsetof(Entry, target_offset), static_cast<std::uint16_t>(target));
-    put(bytes, offsetof(Entry, next_offset), static_cast<std::uint16_t>(bytes.size()));
+    entry::finish<Iptc>(bytes, IPTC_LABEL_ACCEPT);
     return bytes;
 }
 
