@@ -96,7 +96,7 @@ private:
 };
 
 // Times `work`, which stands for `count` things, in each iteration, and lets `restore` undo it.
-void add(const std::string& name, Work work, Work restore = {}, unsigned count = 1) {
+void add(const std::string& name, const Work& work, const Work& restore = {}, unsigned count = 1) {
     const auto body = [=](benchmark::State& state) {
         using Clock = std::chrono::steady_clock;
         std::vector<double> seconds;

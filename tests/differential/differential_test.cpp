@@ -205,7 +205,7 @@ private:
             if (step.depth == 0 && step.outcome == TraceStep::Outcome::not_matched) {
                 continue;
             }
-            text += std::string(2 * step.depth, ' ') + to_string(chain) + " " +
+            text += std::string(std::size_t{2} * step.depth, ' ') + to_string(chain) + " " +
                     (is_policy ? "policy" : chain.rules[step.at.rule].text) + ": " +
                     (step.outcome == TraceStep::Outcome::matched       ? "matched"
                      : step.outcome == TraceStep::Outcome::not_matched ? "not matched"

@@ -311,7 +311,7 @@ std::string iptables_batch(
                 rules += own->second.rules;
             }
         }
-        text += "*" + table + "\n" + chains + rules;
+        text.append("*").append(table).append("\n").append(chains).append(rules);
         if (table == "mangle") {  // Conntrack starts with the first rule that asks for it.
             text += "-A PREROUTING -m conntrack --ctstate INVALID\n";
         }
@@ -334,9 +334,11 @@ std::string random_ipsets(Random& random, const Pool& pool) {
         const std::string digit = is_ipv4 ? "4" : "6";
         const std::string tail =
             std::string(" family ") + (is_ipv4 ? "inet" : "inet6") + " -exist\n";
-        for (const auto& [kind, type] : kIpsets) {
+        for (const auto& entry : kIpsets) {
+            const std::string kind(entry.first);
+            const std::string type(entry.second);
             const std::string name = kind + digit;
-            text += "create " + name + " hash:" + type + tail;
+            text.append("create ").append(name).append(" hash:").append(type).append(tail);
             text += several(random, from, 6, [&](const Address& address) {
                 std::string element = type.starts_with("ip") ? to_string(address) : net(address);
                 if (kind == "other") {
@@ -348,8 +350,10 @@ std::string random_ipsets(Random& random, const Pool& pool) {
                     element += "," + net(is_ipv4 ? *firewall::parse_address("10.99.1.0")
                                                  : *firewall::parse_address("fd99::"));
                 }
-                return "add " + name + " " + element + " -exist" +
-                       (kind == "but" && random.chance(40) ? " nomatch" : "");
+                std::string line = "add ";
+                line.append(name).append(" ").append(element).append(" -exist");
+                line += kind == "but" && random.chance(40) ? " nomatch" : "";
+                return line;
             });
         }
     }

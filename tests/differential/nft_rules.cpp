@@ -280,7 +280,7 @@ private:
 
     std::string
     named_set(const std::string& type, bool has_intervals, const std::string& elements) {
-        const std::string set = prefix_ + "set" + std::to_string(sets_count_++);
+        std::string set = prefix_ + "set" + std::to_string(sets_count_++);
         sets_ += "  set " + set + " {\n    type " + type +
                  (has_intervals ? "; flags interval" : "") + "\n    elements = { " + elements +
                  " }\n  }\n";

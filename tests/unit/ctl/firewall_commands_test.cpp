@@ -51,7 +51,7 @@ struct Host {
     FakeTables legacy = legacy_tables();
     FakeTables nft = nft_tables();
 
-    LocalAnswer run(const std::string& method, LocalCall call = {}) {
+    LocalAnswer run(const std::string& method, const LocalCall& call = {}) {
         return run_local_command(method, call, [this](firewall::BackendChoice choice) {
             std::vector<FakeTables*> tables;
             if (choice != firewall::BackendChoice::nft) {
@@ -63,7 +63,7 @@ struct Host {
             return std::make_unique<firewall::HostFirewall>(backends_of(tables));
         });
     }
-    LocalAnswer enable(LocalCall call = {}) { return run("enable-protocol", std::move(call)); }
+    LocalAnswer enable(const LocalCall& call = {}) { return run("enable-protocol", call); }
 
     /// The comments in INPUT of a family, from the first rule on.
     [[nodiscard]] Words comments(Family family = Family::ipv4) const {

@@ -132,7 +132,7 @@ inline FakeTables nft_tables(std::vector<Rule> rules = {}, bool drops_by_policy 
     return tables;
 }
 
-inline std::vector<std::unique_ptr<Backend>> backends_of(std::vector<FakeTables*> tables) {
+inline std::vector<std::unique_ptr<Backend>> backends_of(const std::vector<FakeTables*>& tables) {
     std::vector<std::unique_ptr<Backend>> backends;
     for (FakeTables* one : tables) {
         backends.push_back(std::make_unique<FakeBackend>(*one));
