@@ -61,6 +61,7 @@ private:
     std::string rule(unsigned chain) {
         transport_ = random_.word({"", "", "udp", "udp", "tcp", "th"});
         has_protocol_ = false;
+        has_negated_port_ = false;
         std::string text;
         if (transport_ == "th") {
             text += "meta l4proto { tcp, udp } ";
@@ -158,20 +159,25 @@ private:
 
     std::string ports() {
         const std::string field = transport_ + random_.word({" dport ", " sport "});
+        const std::string negated = negation();
+        // nft lists a comparison of both ports at once, as iptables-nft writes it, in the same way
+        // as one of each, and where they are negated that is something else.
+        is_supported_ = is_supported_ && (negated.empty() || !has_negated_port_);
+        has_negated_port_ = has_negated_port_ || !negated.empty();
         switch (random_.below(6)) {
         case 0:
             return field + random_.word({"<", "<=", ">", ">="}) + " " +
                    std::to_string(std::clamp<unsigned>(random_port(random_, universe_), 1, 65534));
         case 1:
-            return field + negation() + "{ " + join(port_keys()) + " }";
+            return field + negated + "{ " + join(port_keys()) + " }";
         case 2:
-            return field + negation() + "@" + named_set("inet_service", true, join(port_keys()));
+            return field + negated + "@" + named_set("inet_service", true, join(port_keys()));
         case 3: {
             const unsigned mask = random_.below(0x10000);
             return field + "& " + hex(mask) + " == " + hex(mask & random_port(random_, universe_));
         }
         default:
-            return field + negation() + port_range();
+            return field + negated + port_range();
         }
     }
     std::string port_range() {
@@ -411,6 +417,7 @@ private:
     std::string rules_;
     std::string transport_;      ///< Of the rule: "", "udp", "tcp", or "th" for both.
     bool has_protocol_ = false;  ///< The rule asks for one.
+    bool has_negated_port_ = false;
     unsigned sets_count_ = 0;
     unsigned count_ = 0;  ///< Chains.
     bool is_supported_ = true;
