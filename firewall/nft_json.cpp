@@ -102,6 +102,12 @@ bool has_extension(const json& rule) {
            });
 }
 
+bool has_range(const json& rule) {
+    const json* statements = nft_member(rule, "expr");
+    return statements != nullptr && statements->is_array() &&
+           std::any_of(statements->begin(), statements->end(), nft_has_range);
+}
+
 // Calls `visit(kind, object)` for everything that is listed.
 template <class Visit>
 void each_object(const json& document, Visit visit) {
@@ -294,7 +300,8 @@ std::set<NftTable> nft_tables_with_extensions(const json& document) {
     std::set<NftTable> tables;
     each_object(document, [&](const std::string& kind, const json& object) {
         const NftTable key = table_of(object, "table");
-        if (kind == "rule" && families_of(key.family) && has_extension(object)) {
+        if (kind == "rule" && families_of(key.family) &&
+            (has_extension(object) || has_range(object))) {
             tables.insert(key);
         }
     });

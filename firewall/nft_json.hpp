@@ -40,7 +40,8 @@ struct NftRuleKey {
     }
 };
 
-/// Reads the extensions of iptables that rules of iptables-nft have, which JSON only names.
+/// What the kernel says of rules and JSON does not: the extensions of iptables that rules of
+/// iptables-nft have, which JSON only names, and what it lists as something else.
 class NftExtensions {
 public:
     NftExtensions() = default;
@@ -52,6 +53,9 @@ public:
     /// action; false when it is not known.
     virtual bool
     read(const NftRuleKey& key, std::size_t index, std::string_view name, Rule& rule) = 0;
+    /// Whether the rule compares two values by order. nft 1.0.6 lists "udp sport < 1 udp dport > 2"
+    /// as "udp dport != 1-2", so a range in its listing need not be one.
+    virtual bool has_two_orders(const NftRuleKey& key) = 0;
 };
 
 /// How deep a listing may be nested; libnftables stays below 16.
@@ -60,7 +64,7 @@ constexpr unsigned kNftNestingMax = 64;
 /// The document in a listing; one sentence when it is none.
 [[nodiscard]] tl::expected<nlohmann::json, std::string> parse_nft_json(std::string_view text);
 
-/// The tables in the listing whose rules have extensions of iptables.
+/// The tables in the listing with rules that NftExtensions is asked about.
 [[nodiscard]] std::set<NftTable> nft_tables_with_extensions(const nlohmann::json& document);
 
 /// `extensions` may be null; what they would read is unknown then. `keeps_for` may be null; else it

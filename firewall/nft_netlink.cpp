@@ -106,8 +106,33 @@ int take_table(const nlmsghdr* message, void* data) {
     return MNL_CB_OK;
 }
 
+struct Expressions {
+    std::vector<NftKernelExtensions::Blob> blobs;
+    unsigned orders = 0;  ///< Comparisons by order, both ends of a range being none.
+    bool is_behind_low_end = false;
+};
+
+// Both ends of a range are compared with what was loaded once, the low one first.
+void take_comparison(const nftnl_expr* expression, Expressions& taken) {
+    const std::uint32_t operation = nftnl_expr_get_u32(expression, NFTNL_EXPR_CMP_OP);
+    if (operation == NFT_CMP_EQ || operation == NFT_CMP_NEQ) {
+        return;
+    }
+    if (taken.is_behind_low_end && operation == NFT_CMP_LTE) {
+        --taken.orders;
+    } else {
+        ++taken.orders;
+    }
+}
+
 int take_expression(nftnl_expr* expression, void* data) {
+    auto& taken = *static_cast<Expressions*>(data);
     const std::string kind = text_of(nftnl_expr_get_str(expression, NFTNL_EXPR_NAME));
+    if (kind == "cmp") {
+        take_comparison(expression, taken);
+    }
+    taken.is_behind_low_end =
+        kind == "cmp" && nftnl_expr_get_u32(expression, NFTNL_EXPR_CMP_OP) == NFT_CMP_GTE;
     const bool is_target = kind == "target";
     if (!is_target && kind != "match") {
         return MNL_CB_OK;
@@ -127,13 +152,14 @@ int take_expression(nftnl_expr* expression, void* data) {
     if (info != nullptr) {
         blob.info.assign(info, info + bytes);
     }
-    static_cast<std::vector<NftKernelExtensions::Blob>*>(data)->push_back(std::move(blob));
+    taken.blobs.push_back(std::move(blob));
     return MNL_CB_OK;
 }
 
 struct RulesTaken {
     NftTable table;
     std::map<NftRuleKey, std::vector<NftKernelExtensions::Blob>>* blobs;
+    std::set<NftRuleKey>* two_orders;
 };
 
 int take_rule(const nlmsghdr* message, void* data) {
@@ -143,14 +169,17 @@ int take_rule(const nlmsghdr* message, void* data) {
         text_of(nftnl_rule_get_str(rule.get(), NFTNL_RULE_TABLE)) != taken->table.name) {
         return MNL_CB_OK;
     }
-    std::vector<NftKernelExtensions::Blob> blobs;
-    nftnl_expr_foreach(rule.get(), take_expression, &blobs);
-    if (!blobs.empty()) {
-        const NftRuleKey key{
-            taken->table,
-            text_of(nftnl_rule_get_str(rule.get(), NFTNL_RULE_CHAIN)),
-            nftnl_rule_get_u64(rule.get(), NFTNL_RULE_HANDLE)};
-        (*taken->blobs)[key] = std::move(blobs);
+    Expressions expressions;
+    nftnl_expr_foreach(rule.get(), take_expression, &expressions);
+    const NftRuleKey key{
+        taken->table,
+        text_of(nftnl_rule_get_str(rule.get(), NFTNL_RULE_CHAIN)),
+        nftnl_rule_get_u64(rule.get(), NFTNL_RULE_HANDLE)};
+    if (!expressions.blobs.empty()) {
+        (*taken->blobs)[key] = std::move(expressions.blobs);
+    }
+    if (expressions.orders > 1) {
+        taken->two_orders->insert(key);
     }
     return MNL_CB_OK;
 }
@@ -190,7 +219,7 @@ tl::expected<void, int> NftKernelExtensions::load(const NftTable& table) {
         return tl::unexpected(ENOMEM);
     }
     nftnl_rule_set_str(filter.get(), NFTNL_RULE_TABLE, table.name.c_str());
-    RulesTaken taken{table, &blobs_};
+    RulesTaken taken{table, &blobs_, &two_orders_};
     return ask(
         NFT_MSG_GETRULE, nft_family_number(table.family), NLM_F_DUMP, filter, take_rule, &taken
     );

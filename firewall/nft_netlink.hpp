@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -41,6 +42,7 @@ public:
     [[nodiscard]] tl::expected<void, int> load(const NftTable& table);
 
     bool read(const NftRuleKey& key, std::size_t index, std::string_view name, Rule& rule) override;
+    bool has_two_orders(const NftRuleKey& key) override { return two_orders_.contains(key); }
 
     struct Blob {
         bool is_target = false;
@@ -52,6 +54,7 @@ public:
 private:
     IpsetReader& sets_;
     std::map<NftRuleKey, std::vector<Blob>> blobs_;
+    std::set<NftRuleKey> two_orders_;
 };
 
 }  // namespace culvert::firewall

@@ -125,6 +125,10 @@ public:
 
     void read(const json& statements) {
         merged_ = std::count_if(statements.begin(), statements.end(), may_be_merged) > 1;
+        joins_ranges_ =
+            std::any_of(statements.begin(), statements.end(), nft_has_range) &&
+            scope_.extensions != nullptr &&
+            scope_.extensions->has_two_orders({scope_.table, scope_.chain, rule_.handle});
         left_ = statements.size();
         for (const json& statement : statements) {
             if (is_done_) {
@@ -158,7 +162,10 @@ private:
                 end(*verdict);
             }
         } else if (what == "match") {
-            conditions_.read_match(value, merged_ && may_be_merged(statement));
+            conditions_.read_match(
+                value,
+                (merged_ && may_be_merged(statement)) || (joins_ranges_ && nft_has_range(statement))
+            );
         } else if (what != "synproxy" && nft_member(value, "map") != nullptr) {
             // "counter name ip saddr map { ... }": for the packets that have an element only.
             conditions_.unknown(what + " of a map");
@@ -438,12 +445,19 @@ private:
     std::size_t extensions_ = 0;
     std::size_t left_ = 0;  ///< Statements behind the one that is read.
     bool merged_ = false;
+    bool joins_ranges_ = false;  ///< A range that is listed may be two comparisons.
     bool sets_mark_ = false;
     bool is_done_ = false;
     bool is_expanded_ = false;
 };
 
 }  // namespace
+
+bool nft_has_range(const json& statement) {
+    const json* match = nft_member(statement, "match");
+    const json* right = match == nullptr ? nullptr : nft_member(*match, "right");
+    return right != nullptr && nft_member(*right, "range") != nullptr;
+}
 
 void read_nft_rule(const json& rule, const NftScope& scope, std::vector<Rule>& rules) {
     RuleReader reader(scope, rule, rules);

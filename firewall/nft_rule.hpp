@@ -29,6 +29,9 @@ struct NftScope {
     std::function<std::optional<std::uint32_t>(std::string_view)> chain_index;
 };
 
+/// Whether a statement compares with a range, as listed.
+[[nodiscard]] bool nft_has_range(const nlohmann::json& statement);
+
 /// Appends the rule, with its text where iptables-nft wrote it; one with a map of verdicts as a
 /// rule for each verdict in it, as at most one element of a map holds a packet.
 void read_nft_rule(const nlohmann::json& rule, const NftScope& scope, std::vector<Rule>& rules);

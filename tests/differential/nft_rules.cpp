@@ -61,7 +61,7 @@ private:
     std::string rule(unsigned chain) {
         transport_ = random_.word({"", "", "udp", "udp", "tcp", "th"});
         has_protocol_ = false;
-        has_negated_port_ = false;
+        has_port_ = false;
         std::string text;
         if (transport_ == "th") {
             text += "meta l4proto { tcp, udp } ";
@@ -160,11 +160,12 @@ private:
     std::string ports() {
         const std::string field = transport_ + random_.word({" dport ", " sport "});
         const std::string negated = negation();
-        // nft lists a comparison of both ports at once, as iptables-nft writes it, in the same way
-        // as one of each, and where they are negated that is something else.
-        is_supported_ = is_supported_ && (negated.empty() || !has_negated_port_);
-        has_negated_port_ = has_negated_port_ || !negated.empty();
-        switch (random_.below(6)) {
+        const unsigned which = random_.below(6);
+        // What nft lists of two such comparisons may be what it lists of something else.
+        is_supported_ =
+            is_supported_ && (!has_port_ || (transport_ != "th" && negated.empty() && which != 0));
+        has_port_ = true;
+        switch (which) {
         case 0:
             return field + random_.word({"<", "<=", ">", ">="}) + " " +
                    std::to_string(std::clamp<unsigned>(random_port(random_, universe_), 1, 65534));
@@ -417,7 +418,7 @@ private:
     std::string rules_;
     std::string transport_;      ///< Of the rule: "", "udp", "tcp", or "th" for both.
     bool has_protocol_ = false;  ///< The rule asks for one.
-    bool has_negated_port_ = false;
+    bool has_port_ = false;      ///< The rule compares one.
     unsigned sets_count_ = 0;
     unsigned count_ = 0;  ///< Chains.
     bool is_supported_ = true;

@@ -186,6 +186,15 @@ TEST_F(NftTest, JudgesByRulesOfNft) {
     EXPECT_EQ(verdict(on_wan), "accept");
 }
 
+// nft 1.0.6 lists the first rule as "udp dport != 35209-35210".
+TEST_F(NftTest, DoesNotTakeTwoComparisonsForTheRangeThatTheyAreListedAs) {
+    nft("table inet t {\\n chain input {\\n type filter hook input priority 0; policy drop;\\n"
+        " udp sport < 35209 udp dport > 35210 accept\\n udp dport 100-200 accept\\n }\\n}\\n");
+    EXPECT_EQ(verdict(packet("10.0.0.1", 17, 1)), "unknown");
+    EXPECT_EQ(verdict(packet("10.0.0.1", 17, 150)), "accept");
+    EXPECT_EQ(verdict(packet("10.0.0.1", 47)), "drop");
+}
+
 TEST_F(NftTest, JudgesByRulesOfIptablesNft) {
     run("ipset create peers hash:ip && ipset add peers 10.0.0.1");
     run("iptables-nft -P INPUT DROP && iptables-nft -N USER && iptables-nft -A INPUT -j USER &&"
