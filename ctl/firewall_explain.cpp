@@ -42,7 +42,7 @@ constexpr std::array<StateName, 5> kStates = {{
 Checked<firewall::Address> read_address(const LocalCall& call, std::string_view option) {
     const auto address = firewall::parse_address(call.value(option).value_or(""));
     if (!address.has_value()) {
-        return tl::unexpected(Refusal{
+        return tl::unexpected(LocalRefusal{
             kStatusUsage, std::string(option) + ": " + escape_controls(address.error())});
     }
     return *address;
@@ -66,10 +66,10 @@ Checked<Header> read_ports(const LocalCall& call, Header header) {
     }
     const std::string name = firewall::protocol_name(header.protocol);
     if (!header.has_ports() && (to_port->has_value() || from_port->has_value())) {
-        return tl::unexpected(Refusal{kStatusUsage, name + " has no ports"});
+        return tl::unexpected(LocalRefusal{kStatusUsage, name + " has no ports"});
     }
     if (header.has_ports() && !to_port->has_value()) {
-        return tl::unexpected(Refusal{
+        return tl::unexpected(LocalRefusal{
             kStatusUsage, name + " has ports: --dport is needed, 1 to 65535"});
     }
     header.destination_port = to_port->value_or(0);
@@ -81,7 +81,7 @@ Checked<Header> read_header(const LocalCall& call) {
     Header header;
     const auto protocol = read_protocol(call.value("--protocol").value_or(""));
     if (!protocol.has_value()) {
-        return tl::unexpected(Refusal{kStatusUsage, protocol.error().sentence});
+        return tl::unexpected(LocalRefusal{kStatusUsage, protocol.error().sentence});
     }
     const auto source = read_address(call, "--src");
     const auto destination = read_address(call, "--dst");
@@ -89,7 +89,7 @@ Checked<Header> read_header(const LocalCall& call) {
         return tl::unexpected(source.has_value() ? destination.error() : source.error());
     }
     if (source->family != destination->family) {
-        return tl::unexpected(Refusal{
+        return tl::unexpected(LocalRefusal{
             kStatusUsage, "--src and --dst have to be of one family, IPv4 or IPv6"});
     }
     header.protocol = *protocol;
@@ -100,7 +100,7 @@ Checked<Header> read_header(const LocalCall& call) {
         return entry.name == word;
     });
     if (state == kStates.end()) {
-        return tl::unexpected(Refusal{
+        return tl::unexpected(LocalRefusal{
             kStatusUsage,
             "--state \"" + escape_controls(word) +
                 "\" is none; valid: NEW, ESTABLISHED, RELATED, INVALID, UNTRACKED"});

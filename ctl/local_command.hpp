@@ -44,12 +44,12 @@ struct LocalAnswer {
 };
 
 /// Why a command was not carried out.
-struct Refusal {
+struct LocalRefusal {
     int status = kStatusUsage;
     std::string sentence;
 };
 template <class T>
-using Checked = tl::expected<T, Refusal>;
+using Checked = tl::expected<T, LocalRefusal>;
 
 /// Makes what the commands read and write; tests put backends of their own in.
 using MakeFirewall =

@@ -20,12 +20,12 @@ using firewall::Selector;
 namespace {
 
 template <class T>
-tl::unexpected<Refusal> pass_on(const Checked<T>& failed) {
+tl::unexpected<LocalRefusal> pass_on(const Checked<T>& failed) {
     return tl::unexpected(failed.error());
 }
 
-tl::unexpected<Refusal> refusal(int status, std::string sentence) {
-    return tl::unexpected(Refusal{status, std::move(sentence)});
+tl::unexpected<LocalRefusal> refusal(int status, std::string sentence) {
+    return tl::unexpected(LocalRefusal{status, std::move(sentence)});
 }
 
 std::string quoted(std::string_view text) {
@@ -240,7 +240,7 @@ std::string names_of(const std::vector<Selector>& selectors) {
     return all;
 }
 
-LocalAnswer refuse(const Refusal& refusal) {
+LocalAnswer refuse(const LocalRefusal& refusal) {
     return {refusal.status, {}, {refusal.sentence}};
 }
 

@@ -38,7 +38,7 @@ read_port(const LocalCall& call, std::string_view option);
 /// The names of several, each once: "gre and udp to port 4789".
 [[nodiscard]] std::string names_of(const std::vector<firewall::Selector>& selectors);
 
-[[nodiscard]] LocalAnswer refuse(const Refusal& refusal);
+[[nodiscard]] LocalAnswer refuse(const LocalRefusal& refusal);
 /// What of the host's firewall could not be read.
 void complain_of(const Words& troubles, LocalAnswer& answer);
 

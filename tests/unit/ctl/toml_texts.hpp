@@ -73,13 +73,13 @@ inline std::string error_of(const std::string& text) {
 }
 
 /// A text and the sentence by which it is refused.
-struct Refusal {
+struct RefusedText {
     std::string text;
     std::string error;
 };
 
-inline void expect_refusals(const std::vector<Refusal>& refusals) {
-    for (const Refusal& refusal : refusals) {
+inline void expect_refusals(const std::vector<RefusedText>& refusals) {
+    for (const RefusedText& refusal : refusals) {
         EXPECT_EQ(error_of(refusal.text), refusal.error) << "for:\n" << refusal.text;
     }
 }
