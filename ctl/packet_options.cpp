@@ -32,8 +32,6 @@ std::string quoted(std::string_view text) {
     return "\"" + escape_controls(text) + "\"";
 }
 
-constexpr std::uint8_t kProtocolUdpLite = 136;
-
 /// What a tunnel type or a protocol is, before ports and sources.
 struct Base {
     std::uint8_t protocol = firewall::kProtocolGre;
@@ -107,7 +105,7 @@ bool takes_ports(std::uint8_t protocol) {
     header.protocol = protocol;
     // iptables has no words for the ports of UDP-Lite; with such a rule it could not list its
     // table.
-    return header.has_ports() && protocol != kProtocolUdpLite;
+    return header.has_ports() && protocol != firewall::kProtocolUdpLite;
 }
 
 Checked<std::uint8_t> read_protocol(const std::string& word) {

@@ -9,10 +9,6 @@ namespace culvert::firewall {
 
 namespace {
 
-constexpr std::uint8_t kProtocolDccp = 33;
-constexpr std::uint8_t kProtocolSctp = 132;
-constexpr std::uint8_t kProtocolUdpLite = 136;
-
 struct FieldFacts {
     std::string_view name;
     unsigned bits = 0;  ///< 0: as many as an address has.

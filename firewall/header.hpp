@@ -15,8 +15,11 @@ namespace culvert::firewall {
 
 constexpr std::uint8_t kProtocolTcp = 6;
 constexpr std::uint8_t kProtocolUdp = 17;
+constexpr std::uint8_t kProtocolDccp = 33;
 constexpr std::uint8_t kProtocolGre = 47;
 constexpr std::uint8_t kProtocolEsp = 50;
+constexpr std::uint8_t kProtocolSctp = 132;
+constexpr std::uint8_t kProtocolUdpLite = 136;
 
 enum class Field : std::uint8_t {
     family,            ///< 4 or 6.

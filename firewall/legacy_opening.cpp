@@ -69,13 +69,13 @@ bool append_ports(Bytes& bytes, const Selector& selector) {
     case kProtocolUdp:
         append_tcp_or_udp<xt_udp>(bytes, "udp", selector);
         return true;
-    case xt::kProtocolUdpLite:
+    case kProtocolUdpLite:
         append_tcp_or_udp<xt_udp>(bytes, "udplite", selector);
         return true;
-    case xt::kProtocolSctp:
+    case kProtocolSctp:
         append_sctp_or_dccp<xt::SctpInfo>(bytes, "sctp", selector);
         return true;
-    case xt::kProtocolDccp:
+    case kProtocolDccp:
         append_sctp_or_dccp<xt_dccp_info>(bytes, "dccp", selector);
         return true;
     default:

@@ -21,10 +21,7 @@
 namespace culvert::firewall::xt {
 
 constexpr std::uint8_t kProtocolIcmp = 1;
-constexpr std::uint8_t kProtocolDccp = 33;
 constexpr std::uint8_t kProtocolIcmp6 = 58;
-constexpr std::uint8_t kProtocolSctp = 132;
-constexpr std::uint8_t kProtocolUdpLite = 136;
 /// The protocols whose headers begin with two ports.
 constexpr std::initializer_list<std::uint8_t> kProtocolsWithPorts = {
     kProtocolTcp, kProtocolUdp, kProtocolDccp, kProtocolSctp, kProtocolUdpLite};
