@@ -7,6 +7,7 @@
 #include <map>
 #include <string>
 
+#include "ctl/ofports.hpp"
 #include "ctl/switch.hpp"
 #include "ctl/unixctl.hpp"
 
@@ -17,7 +18,9 @@ struct CommandContext {
     SlowPath& slow_path;
     dataplane::Workers& workers;
     dataplane::FlowCache& flows;
+    const Ofports& ofports;
     std::function<Result<std::string>()> reload;
+    std::function<void()> exit;  ///< Ends the daemon once the answer is sent.
 };
 
 /// The commands by name. `context` is copied; what it refers to outlives the map.

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "ctl/bond_config.hpp"
 #include "ctl/config_item.hpp"
 #include "ctl/tunnel_config.hpp"
 #include "dataplane/limits.hpp"
@@ -139,8 +140,9 @@ struct BridgeConfig {  // [[bridge]]
 enum class PortKind : std::uint8_t {
     linux_interface,
     tap,
-    dpdk
-};  ///< kind = "linux" | "tap" | "dpdk"
+    dpdk,
+    patch  ///< A cable to the patch port `peer`, of another bridge mostly.
+};         ///< kind = "linux" | "tap" | "dpdk" | "patch"
 
 struct PortConfig {  // [[port]]
     std::string name;
@@ -148,6 +150,8 @@ struct PortConfig {  // [[port]]
     PortKind kind = PortKind::linux_interface;
     std::string interface;  ///< linux: defaults to name. tap: the device's name, defaults to name.
     std::string devargs;    ///< dpdk only, required there.
+    std::string peer;       ///< patch only, required there: the name of the other end.
+    std::string bond;       ///< The bond whose member it is; empty: none. `bridge` is the bond's.
     VlanConfig vlan;
     std::optional<std::uint32_t> mtu;        ///< Set on the device; absent: follow the device.
     std::optional<tunnels::MacAddress> mac;  ///< tap only.
@@ -168,12 +172,14 @@ struct DesiredState {
     FirewallConfig firewall;
     std::vector<BridgeConfig> bridges;
     std::vector<PortConfig> ports;
+    std::vector<BondConfig> bonds;
     std::vector<TunnelConfig> tunnels;
+    bool hold = false;  ///< Everything is made, but no packet is taken (OVS: flow-restore-wait).
     bool operator==(const DesiredState&) const = default;
 
     /// The same daemon with nothing to forward: what a start begins from.
     [[nodiscard]] DesiredState without_items() const {
-        return {daemon, dpdk, workers, flow_cache, firewall, {}, {}, {}};
+        return {daemon, dpdk, workers, flow_cache, firewall, {}, {}, {}, {}, false};
     }
 };
 

@@ -48,19 +48,6 @@ std::set<std::string> own_devices(const DesiredState& state) {
     return names;
 }
 
-PortConfig local_port_config(const BridgeConfig& bridge) {
-    PortConfig config;
-    config.name = bridge.name;
-    config.bridge = bridge.name;
-    config.kind = PortKind::tap;
-    config.interface = bridge.name;
-    config.vlan = bridge.local->vlan;
-    config.mac = bridge.local->mac;
-    config.mtu = bridge.local->mtu;
-    config.origin = bridge.origin;
-    return config;
-}
-
 /// The address of the lowest of the bridge's interfaces, as OVS chooses it: unlike a random one it
 /// is the same after a restart, so that the neighbours of other hosts stay right. Interfaces that
 /// come and go do not count.
@@ -195,18 +182,21 @@ Switch::~Switch() {
     parts_.slow_path.on_path_mtu = nullptr;
 }
 
-Result<Switch::Applied> Switch::apply(const DesiredState& wanted) {
+Result<Switch::Applied> Switch::apply(const DesiredState& wanted, ApplyMode mode) {
     const DesiredState to = with_local_macs(wanted, running_, parts_.underlay);
     const auto actions = plan(running_, to);
     if (!actions) {
         return tl::unexpected(actions.error());
     }
-    if (auto checked = check_devices(running_, to, parts_.underlay); !checked) {
-        return tl::unexpected(checked.error());
-    }
-    auto ahead = open_ahead(*actions);
-    if (!ahead) {
-        return tl::unexpected(ahead.error());
+    Result<Devices> ahead;
+    if (mode == ApplyMode::whole) {
+        if (auto checked = check_devices(running_, to, parts_.underlay); !checked) {
+            return tl::unexpected(checked.error());
+        }
+        ahead = open_ahead(*actions);
+        if (!ahead) {
+            return tl::unexpected(ahead.error());
+        }
     }
     // From here on the state changes. A device that could not be opened ahead (its predecessor held
     // it) and now fails leaves its port without a device and is reported; everything else is
@@ -229,7 +219,13 @@ Result<Switch::Applied> Switch::apply(const DesiredState& wanted) {
     keep_rules();
     changed_ = changed_ || !actions->empty() || version_ == 0;
     publish_if_changed();
-    return Applied{std::move(done), std::move(trouble)};
+    Applied applied{std::move(done), std::move(trouble), {}};
+    for (const auto& [index, port] : model_.ports) {
+        if (port.role != PortRole::tunnel && !port.device && !port.trouble.empty()) {
+            applied.failures[port.name] = port.trouble;
+        }
+    }
+    return applied;
 }
 
 Result<std::unique_ptr<Port>> Switch::open_device(const PortConfig& config) {
@@ -256,6 +252,8 @@ Result<std::unique_ptr<Port>> Switch::open_device(const PortConfig& config) {
             parts_.pools
         );
         break;
+    case PortKind::patch:
+        return explain("kind = \"patch\" has no device");
     }
     if (!port) {
         return explain(port.error());
@@ -332,135 +330,6 @@ Result<void> Switch::execute(const Action& action, Devices& ahead) {
         },
         action
     );
-}
-
-Result<void> Switch::add_bridge(const BridgeConfig& config, Devices& ahead) {
-    std::uint16_t index = 0;
-    while (model_.bridge_name(index) != nullptr) {
-        ++index;
-    }
-    model_.bridges[config.name] = {index, config};
-    parts_.slow_path.insert_bridge(index, config.mac_table_size, config.mac_ageing_s);
-    changed_ = true;
-    return config.local ? add_local_port(config, ahead) : Result<void>{};
-}
-
-Result<void> Switch::add_local_port(const BridgeConfig& config, Devices& ahead) {
-    SwitchPort& port = insert_port(config.name, PortRole::local, config.name, config.local->vlan);
-    port.config = local_port_config(config);
-    const auto opened = ahead.find(config.name);
-    Result<std::unique_ptr<Port>> device;
-    if (opened != ahead.end()) {
-        device = std::move(opened->second);
-        ahead.erase(opened);
-    } else {
-        wait_for_grace();
-        device = open_device(port.config);
-    }
-    if (!device) {
-        port.trouble = device.error();
-        return tl::unexpected(device.error());
-    }
-    attach(port, std::move(*device));
-    return set_up_local_device(port, config);
-}
-
-Result<void> Switch::set_up_local_device(const SwitchPort& port, const BridgeConfig& config) {
-    for (const InterfaceAddress& address : config.local->addresses) {
-        const auto added =
-            parts_.underlay.add_address(port.ifindex, address.address, address.prefix_bits);
-        if (!added) {
-            return tl::unexpected(
-                sentence(config.origin, item("[[bridge]]", config.name), added.error())
-            );
-        }
-    }
-    if (config.local->up) {
-        return parts_.underlay.set_link_up(port.ifindex, true);
-    }
-    return {};
-}
-
-void Switch::change_addresses(
-    const SwitchPort& port, const LocalPortConfig& from, const LocalPortConfig& to
-) {
-    const auto missing = [](const LocalPortConfig& in, const InterfaceAddress& address) {
-        return std::find(in.addresses.begin(), in.addresses.end(), address) == in.addresses.end();
-    };
-    for (const InterfaceAddress& address : from.addresses) {
-        if (missing(to, address)) {
-            const auto removed =
-                parts_.underlay.remove_address(port.ifindex, address.address, address.prefix_bits);
-            if (!removed) {
-                logger("switch").warn("{}", removed.error());
-            }
-        }
-    }
-    for (const InterfaceAddress& address : to.addresses) {
-        if (missing(from, address)) {
-            const auto added =
-                parts_.underlay.add_address(port.ifindex, address.address, address.prefix_bits);
-            if (!added) {
-                logger("switch").warn("{}", added.error());
-            }
-        }
-    }
-}
-
-Result<void>
-Switch::change_bridge(const BridgeConfig& from, const BridgeConfig& to, Devices& ahead) {
-    SwitchBridge& bridge = model_.bridges.at(to.name);
-    bridge.config = to;
-    changed_ = true;
-    BridgeTable& table = *parts_.slow_path.bridge(bridge.index);
-    table.ageing_s = to.mac_ageing_s;
-    table.fdb.set_size_max(to.mac_table_size);
-    if (from.split_horizon != to.split_horizon) {
-        for (auto& [index, port] : model_.ports) {
-            if (port.bridge == bridge.index && port.role == PortRole::tunnel) {
-                port.generation = ++generation_;
-            }
-        }
-    }
-    SwitchPort* port = model_.local_port(bridge.index);
-    const bool remake = from.local && to.local && from.local->mac != to.local->mac;
-    if (port != nullptr && (!to.local || remake)) {
-        remove_port(to.name, true);
-        publish_if_changed();
-        port = nullptr;
-    }
-    if (!to.local) {
-        return {};
-    }
-    if (port == nullptr) {
-        return add_local_port(to, ahead);
-    }
-    change_addresses(*port, *from.local, *to.local);
-    if (port->vlan != to.local->vlan) {
-        port->vlan = to.local->vlan;
-        port->generation = ++generation_;
-        parts_.slow_path.flush_port(bridge.index, port->index);
-        static_cast<void>(parts_.slow_path.insert_fixed(
-            bridge.index, {untagged_vlan(port->vlan), port->mac}, port->index
-        ));
-    }
-    if (to.local->mtu && from.local->mtu != to.local->mtu) {
-        return parts_.underlay.set_link_mtu(port->ifindex, *to.local->mtu);
-    }
-    return {};
-}
-
-void Switch::remove_bridge(const std::string& name) {
-    const auto found = model_.bridges.find(name);
-    if (found == model_.bridges.end()) {
-        return;
-    }
-    remove_port(name, true);
-    parts_.slow_path.erase_bridge(found->second.index);
-    std::erase_if(fixed_, [&](const auto& fixed) { return fixed.first == found->second.index; });
-    model_.bridges.erase(found);
-    changed_ = true;
-    publish_if_changed();
 }
 
 SwitchPort& Switch::insert_port(

@@ -52,12 +52,18 @@ public:
     struct Applied {
         std::vector<std::string> done;
         std::string trouble;
+        /// Port -> why its device could not be had; it is tried again when one appears.
+        std::map<std::string, std::string> failures;
     };
+    /// A file is taken as a whole or not at all; of a database each row stands for itself, so that
+    /// a device that is missing or cannot be opened concerns its port alone.
+    enum class ApplyMode : std::uint8_t { whole, item_by_item };
 
     /// Goes from the running state to `wanted`, touching only what differs. When it fails before
     /// anything was changed (bad device, key that needs a restart) the running state stays as it
     /// was.
-    [[nodiscard]] Result<Applied> apply(const DesiredState& wanted);
+    [[nodiscard]] Result<Applied>
+    apply(const DesiredState& wanted, ApplyMode mode = ApplyMode::whole);
 
     [[nodiscard]] const DesiredState& running() const { return running_; }
     [[nodiscard]] const SwitchModel& model() const { return model_; }

@@ -75,6 +75,9 @@ struct SwitchModel {
     [[nodiscard]] std::map<int, LocalDevice> local_devices() const;
 };
 
+/// The device of a bridge's local port. Precondition: it has one.
+[[nodiscard]] PortConfig local_port_config(const BridgeConfig& bridge);
+
 [[nodiscard]] dataplane::VlanView make_vlan_view(const VlanConfig& config);
 
 /// L3 bytes that the path to a tunnel's remote address carries: of its route or, when an ICMP error
