@@ -22,9 +22,9 @@ public:
     struct Request {
         std::string bridge;
         std::string interface;
-        bool local = false;                      ///< The bridge's own.
-        std::optional<std::uint16_t> requested;  ///< 1-65279.
-        std::optional<std::uint16_t> before;     ///< Of an earlier run, as the database says.
+        bool local = false;                           ///< The bridge's own.
+        std::optional<std::uint16_t> requested = {};  ///< 1-65279.
+        std::optional<std::uint16_t> before = {};     ///< Of an earlier run, as the database says.
     };
 
     /// Numbers for exactly these interfaces: who has one keeps it unless another is requested; who
