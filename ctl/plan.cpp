@@ -400,7 +400,8 @@ struct Describer {
     }
     std::string operator()(const ChangeRuntime& action) const {
         return "set log_level " + text(action.to.daemon.log_level) + ", idle_timeout_s " +
-               text(action.to.flow_cache.idle_timeout_s);
+               text(action.to.flow_cache.idle_timeout_s) +
+               (action.to.hold ? ", hold all packets" : "");
     }
     std::string operator()(const ChangeFirewall& action) const {
         return "change firewall: " + differences(action.from, action.to);
@@ -427,7 +428,7 @@ Result<std::vector<Action>> plan(const DesiredState& from, const DesiredState& t
     }
     std::vector<Action> actions = Planner(from, to).run();
     if (from.daemon.log_level != to.daemon.log_level ||
-        from.flow_cache.idle_timeout_s != to.flow_cache.idle_timeout_s) {
+        from.flow_cache.idle_timeout_s != to.flow_cache.idle_timeout_s || from.hold != to.hold) {
         actions.emplace_back(ChangeRuntime{to});
     }
     if (from.firewall != to.firewall) {

@@ -48,7 +48,7 @@ struct RemoveTunnel {
 };
 struct ChangeRuntime {
     DesiredState to;
-};  ///< log_level, flow_cache.idle_timeout_s.
+};  ///< log_level, flow_cache.idle_timeout_s, hold.
 
 struct ChangeFirewall {
     FirewallConfig from;

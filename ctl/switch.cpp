@@ -219,13 +219,17 @@ Result<Switch::Applied> Switch::apply(const DesiredState& wanted, ApplyMode mode
     keep_rules();
     changed_ = changed_ || !actions->empty() || version_ == 0;
     publish_if_changed();
-    Applied applied{std::move(done), std::move(trouble), {}};
+    return Applied{std::move(done), std::move(trouble)};
+}
+
+std::map<std::string, std::string> Switch::failures() const {
+    std::map<std::string, std::string> failures;
     for (const auto& [index, port] : model_.ports) {
         if (port.role != PortRole::tunnel && !port.device && !port.trouble.empty()) {
-            applied.failures[port.name] = port.trouble;
+            failures[port.name] = port.trouble;
         }
     }
-    return applied;
+    return failures;
 }
 
 Result<std::unique_ptr<Port>> Switch::open_device(const PortConfig& config) {
@@ -321,6 +325,7 @@ Result<void> Switch::execute(const Action& action, Devices& ahead) {
                 change_tunnel(a.to);
             } else if constexpr (std::is_same_v<T, ChangeRuntime>) {
                 log_set_level(a.to.daemon.log_level);
+                model_.hold = a.to.hold;
             } else if constexpr (std::is_same_v<T, ChangeFirewall>) {
                 changed_ = true;  // By `running_`, once all is done.
             } else {

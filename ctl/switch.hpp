@@ -52,8 +52,6 @@ public:
     struct Applied {
         std::vector<std::string> done;
         std::string trouble;
-        /// Port -> why its device could not be had; it is tried again when one appears.
-        std::map<std::string, std::string> failures;
     };
     /// A file is taken as a whole or not at all; of a database each row stands for itself, so that
     /// a device that is missing or cannot be opened concerns its port alone.
@@ -67,6 +65,11 @@ public:
 
     [[nodiscard]] const DesiredState& running() const { return running_; }
     [[nodiscard]] const SwitchModel& model() const { return model_; }
+    /// Rises with each snapshot that was published: while it stays, nothing that status shows has
+    /// changed.
+    [[nodiscard]] std::uint64_t version() const { return version_; }
+    /// Port -> why it has no device; it gets one when one appears.
+    [[nodiscard]] std::map<std::string, std::string> failures() const;
 
     /// The host's input policy as it was read last; never null.
     [[nodiscard]] const firewall::Policy& policy() const { return *policy_; }

@@ -393,6 +393,11 @@ std::unique_ptr<Snapshot> build_snapshot(
     for (const auto& [ifindex, set] : facts.addresses) {
         snapshot->local_addresses.insert(set.begin(), set.end());
     }
+    if (model.hold) {
+        for (auto& queues : snapshot->rx) {
+            queues.clear();
+        }
+    }
     return snapshot;
 }
 

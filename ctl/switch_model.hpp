@@ -65,6 +65,7 @@ struct SwitchBridge {
 struct SwitchModel {
     std::map<std::uint16_t, SwitchPort> ports;  ///< By index.
     std::map<std::string, SwitchBridge> bridges;
+    bool hold = false;  ///< No queue is polled.
 
     [[nodiscard]] SwitchPort* find_port(const std::string& name, bool local = false);
     [[nodiscard]] const SwitchPort* find_port(std::uint16_t index) const;
