@@ -30,7 +30,12 @@ _OVS_VSWITCHD = (
     "/usr/lib/openvswitch-switch/ovs-vswitchd",  # The plain one, where alternatives are installed.
     "/usr/sbin/ovs-vswitchd",
 )
-_OVS_SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
+OVS_SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
+
+
+def ovs_vswitchd() -> str:
+    """Open vSwitch's own ovs-vswitchd, whatever the name leads to."""
+    return next(p for p in _OVS_VSWITCHD if os.access(p, os.X_OK))
 
 
 class KernelVxlanPeer:
@@ -105,7 +110,7 @@ class OvsPeer:
     def start(self) -> None:
         self.directory.mkdir()
         database = self.directory / "conf.db"
-        run(["ovsdb-tool", "create", str(database), _OVS_SCHEMA])
+        run(["ovsdb-tool", "create", str(database), OVS_SCHEMA])
         self.processes.append(
             self.ns.spawn(
                 *("ovsdb-server", database, f"--remote=punix:{self.directory}/db.sock"),
@@ -116,10 +121,9 @@ class OvsPeer:
         )
         wait_until((self.directory / "db.sock").exists, "ovsdb-server listens")
         self.vsctl("--no-wait", "init")
-        program = next(p for p in _OVS_VSWITCHD if os.access(p, os.X_OK))
         self.processes.append(
             self.ns.spawn(
-                *(program, f"unix:{self.directory}/db.sock"),
+                *(ovs_vswitchd(), f"unix:{self.directory}/db.sock"),
                 f"--unixctl={self.directory}/vswitchd.ctl",
                 name=f"{self.ns.name}-vswitchd",
                 env=self._environment(),
