@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "ctl/service_options.hpp"
+
 namespace culvert::ctl {
 namespace {
 
@@ -145,6 +147,45 @@ const std::vector<CommandEntry> kCommands = {
        .help = "Of connection tracking; NEW when absent, as culvertd takes tunnel packets",
        .choices = {"NEW", "ESTABLISHED", "RELATED", "INVALID", "UNTRACKED"}},
       kBackend}},
+    {"start",
+     "start",
+     "Start ovsdb-server and the switch, as ovs-ctl does",
+     CommandKind::local,
+     {},
+     service_option_entries()},
+    {"stop",
+     "stop",
+     "Stop the switch and ovsdb-server",
+     CommandKind::local,
+     {},
+     service_option_entries()},
+    {"restart", "restart", "Stop, then start", CommandKind::local, {}, service_option_entries()},
+    {"status",
+     "status",
+     "Say whether ovsdb-server and the switch run; exit status 0 when both do",
+     CommandKind::local,
+     {},
+     service_option_entries()},
+    {"start-ovsdb-server",
+     "start-ovsdb-server",
+     "Start ovsdb-server alone",
+     CommandKind::local,
+     {},
+     service_option_entries()},
+    {"load-kmod", "load-kmod", "See to it that TAP devices can be made", CommandKind::local},
+    {"force-reload-kmod",
+     "force-reload-kmod",
+     "Restart; there is no kernel module to reload",
+     CommandKind::local,
+     {},
+     service_option_entries()},
+    {"delete-transient-ports",
+     "delete-transient-ports",
+     "Delete ports with other_config:transient=true from the database",
+     CommandKind::local,
+     {},
+     service_option_entries()},
+    {"help", "help", "Tell of the commands", CommandKind::help},
     {"version",
      "version",
      "Show the versions of this tool and of the daemon",
@@ -263,6 +304,9 @@ Words complete(const Words& typed) {
             }
             for (const OptionEntry& option : command->options) {
                 candidates.push_back(option.name);
+                if (option.toggle) {
+                    candidates.push_back("--no-" + option.name.substr(2));
+                }
             }
         }
         for (const auto& [names, values] : kGlobalOptions) {

@@ -20,6 +20,7 @@ enum class CommandKind : std::uint8_t {
     version,  ///< Answers without a daemon too.
     raw,      ///< Its words are the request.
     local,    ///< Carried out by the tool itself (local_command.hpp); the daemon is not asked.
+    help,     ///< Tells of the commands.
 };
 
 struct ArgumentEntry {
@@ -38,6 +39,7 @@ struct OptionEntry {
     Words choices = {};   ///< Empty: any value.
     bool required = false;
     bool repeated = false;  ///< May be given several times.
+    bool toggle = false;    ///< --NAME, --NAME=yes, --NAME=no and --no-NAME.
 };
 
 struct CommandEntry {

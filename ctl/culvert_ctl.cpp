@@ -270,6 +270,7 @@ int run_command(const Settings& settings, const CommandEntry& command, const Wor
     case CommandKind::raw:
         return run_raw(settings, command, params);
     case CommandKind::local:
+    case CommandKind::help:
         break;
     }
     return kStatusUsage;
@@ -305,7 +306,11 @@ LocalCall collect_call(const CLI::App& app, const CommandEntry& command) {
     for (const OptionEntry& entry : command.options) {
         const CLI::Option* option = app.get_option(entry.name);
         if (option->count() != 0) {
-            call.options[entry.name] = entry.value.empty() ? Words{} : option->results();
+            const bool flag = entry.value.empty() && !entry.toggle;
+            call.options[entry.name] = flag ? Words{} : option->results();
+        }
+        if (entry.toggle && app.get_option("--no-" + entry.name.substr(2))->count() != 0) {
+            call.options["--no-" + entry.name.substr(2)] = {};
         }
     }
     for (const ArgumentEntry& entry : command.arguments) {
@@ -350,7 +355,14 @@ void add_command(CLI::App& root, const CommandEntry& command) {
         }
     }
     for (const OptionEntry& entry : command.options) {
-        if (entry.value.empty()) {
+        if (entry.toggle) {
+            app->add_option(entry.name, entry.help)
+                ->expected(0, 1)
+                ->type_name("")
+                ->default_str("yes")
+                ->check(CLI::IsMember({"yes", "no"}).description(""));
+            app->add_flag("--no-" + entry.name.substr(2));
+        } else if (entry.value.empty()) {
             app->add_flag(entry.name, entry.help);
         } else {
             CLI::Option* option = app->add_option(entry.name, entry.help);
@@ -475,6 +487,9 @@ int run(int argc, char** argv) {
     if (settings.watch && command.kind != CommandKind::show) {
         complain("--watch repeats commands that show something; \"" + words + "\" does not");
         return kStatusUsage;
+    }
+    if (command.kind == CommandKind::help) {
+        return print(root.help());
     }
     return command.kind == CommandKind::local
                ? run_local(settings, command, collect_call(app, command))

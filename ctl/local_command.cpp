@@ -6,6 +6,7 @@
 #include <array>
 
 #include "ctl/firewall_commands.hpp"
+#include "ctl/service_commands.hpp"
 
 namespace culvert::ctl {
 namespace {
@@ -15,12 +16,20 @@ struct Entry {
     std::string_view method;
     Run run;
 };
-constexpr std::array<Entry, 5> kEntries = {{
+constexpr std::array<Entry, 13> kEntries = {{
     {"enable-protocol", enable_protocol},
     {"disable-protocol", disable_protocol},
     {"list-protocols", list_protocols},
     {"check-protocol", check_protocol},
     {"firewall/explain", explain_packet},
+    {"start", start_service},
+    {"stop", stop_service},
+    {"restart", restart_service},
+    {"status", show_service_status},
+    {"load-kmod", load_kmod},
+    {"force-reload-kmod", restart_service},
+    {"delete-transient-ports", delete_transient_ports},
+    {"start-ovsdb-server", start_ovsdb_server},
 }};
 
 }  // namespace

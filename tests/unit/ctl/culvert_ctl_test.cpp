@@ -395,7 +395,8 @@ protected:
 };
 
 TEST_F(CulvertCtlCompletion, OffersCommandsOptionsAndValues) {
-    EXPECT_EQ(offered("f"), "fdb flows firewall\n");
+    EXPECT_EQ(offered("f"), "fdb flows firewall force-reload-kmod\n");
+    EXPECT_EQ(offered("start --no-m"), "--no-mlockall --no-monitor\n");
     EXPECT_EQ(offered("fdb \"\""), "show flush --socket --format --timeout --watch --help\n");
     EXPECT_EQ(offered("show t"), "tunnel\n");
     EXPECT_EQ(offered("show tunnel t"), "\n");
