@@ -11,15 +11,14 @@
 #include <chrono>
 #include <cstddef>
 #include <functional>
-#include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <vector>
 
 #include <boost/asio/io_context.hpp>
 #include <nlohmann/json_fwd.hpp>
 
+#include "ctl/ovsdb/schema.hpp"
 #include "ctl/ovsdb/value.hpp"
 
 namespace culvert::ctl::ovsdb {
@@ -32,18 +31,20 @@ struct TlsFiles {
     bool operator==(const TlsFiles&) const = default;
 };
 
-/// Table -> columns. What the server's schema lacks is left out.
-using Wanted = std::map<std::string, std::set<std::string>>;
-
 struct ClientOptions {
     /// "unix:PATH", "tcp:HOST[:PORT]", "ssl:HOST[:PORT]" (port 6640), an IPv6 host in brackets;
     /// several (separated by commas where one argument holds them) are tried in turn.
     std::vector<std::string> remotes;
     std::string database = "Open_vSwitch";
     std::string lock = "ovs_vswitchd";  ///< Empty: none is taken.
-    Wanted wanted;
+    Wanted wanted;                      ///< What the server's schema lacks is left out.
     TlsFiles tls;
     std::size_t message_bytes_max = std::size_t{256} << 20U;
+    /// What may wait to be sent: transactions are refused then, and a server that asks for more
+    /// answers than it reads is given up.
+    std::size_t output_bytes_max = std::size_t{64} << 20U;
+    /// What the replica may take in memory; more ends the connection.
+    std::size_t replica_bytes_max = std::size_t{1} << 30U;
     std::chrono::milliseconds backoff_min{200};
     std::chrono::milliseconds backoff_max{8000};
     /// Silence after which an echo is sent, and after as much again the connection is given up.

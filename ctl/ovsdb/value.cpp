@@ -193,6 +193,10 @@ std::optional<Uuid> parse_uuid_text(std::string_view text) {
     return uuid;
 }
 
+bool Datum::operator==(const Datum& other) const {
+    return keys == other.keys && values == other.values && (is_map == other.is_map || keys.empty());
+}
+
 std::optional<std::int64_t> Datum::integer() const {
     return scalar<std::int64_t>(*this);
 }

@@ -30,12 +30,13 @@ struct Uuid {
 using Atom = std::variant<std::int64_t, double, bool, std::string, Uuid>;
 
 /// A column's value. A set has `keys` alone, sorted and without repetition (a scalar is a set of
-/// one); a map has a value for each key.
+/// one); a map has a value for each key. An empty map equals an empty set: a row does not keep
+/// either of them (column() below).
 struct Datum {
     std::vector<Atom> keys;
     std::vector<Atom> values;
     bool is_map = false;
-    bool operator==(const Datum&) const = default;
+    [[nodiscard]] bool operator==(const Datum& other) const;
 
     // What a reader expects; nothing when it is empty or of another type.
     [[nodiscard]] std::optional<std::int64_t> integer() const;
@@ -73,7 +74,7 @@ struct Replica {
     [[nodiscard]] const Row* find(std::string_view table, const Uuid& uuid) const;
 };
 
-/// The column of a row; an empty set when it is missing (of an older schema, say).
+/// The column of a row; an empty set when it is empty or missing (of an older schema, say).
 [[nodiscard]] const Datum& column(const Row& row, std::string_view name);
 
 }  // namespace culvert::ctl::ovsdb

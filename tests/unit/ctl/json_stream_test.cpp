@@ -118,6 +118,20 @@ TEST(JsonStream, BoundsTheNesting) {
     );
 }
 
+TEST(JsonStream, BoundsTheValues) {
+    // As many as there are brackets that open, and commas.
+    JsonStream stream(JsonLimits{.bytes_max = 1000, .values_max = 4});
+    EXPECT_THAT(feed_ok(stream, R"([1,{"a,":2},3])"), ElementsAre(R"([1,{"a,":2},3])"));
+    EXPECT_THAT(feed_ok(stream, "[1,2,3"), IsEmpty());
+    EXPECT_THAT(feed_ok(stream, ",4]"), ElementsAre("[1,2,3,4]"));
+    EXPECT_EQ(feed_error(stream, "[1,2,3,4,5]"), "a message has more than 4 values");
+}
+
+TEST(JsonStream, ChecksNoGrammarWhereTheTextIsParsedAnyway) {
+    JsonStream stream(JsonLimits{.bytes_max = 100, .brackets_only = true});
+    EXPECT_THAT(feed_ok(stream, "[nul][1]"), ElementsAre("[nul]", "[1]"));
+}
+
 TEST(JsonStream, ReturnsGoodTextsBeforeTheError) {
     JsonStream stream(100);
     EXPECT_THAT(feed_ok(stream, "[1][2]x[3]"), ElementsAre("[1]", "[2]"));
