@@ -69,6 +69,7 @@ public:
 
 private:
     enum class Next : unsigned char { other_remote, wait };
+    enum class Probe : unsigned char { none, sent, overheard };
 
     [[nodiscard]] const std::string& remote() const { return options_.remotes[remote_]; }
     void close();
@@ -122,7 +123,7 @@ private:
     Clock::time_point alive_at_{};       ///< The last sign of life, or the probe for one.
     std::size_t bytes_since_alive_ = 0;  ///< Of an unfinished message.
     unsigned probes_ = 0;                ///< Before the contents were there.
-    bool probing_ = false;
+    Probe probe_ = Probe::none;
 };
 
 // ---- Connections --------------------------------------------------------------------------------
@@ -179,7 +180,7 @@ void Client::Session::close() {
     synchronised_at_.reset();
     bytes_since_alive_ = 0;
     probes_ = 0;
-    probing_ = false;
+    probe_ = Probe::none;
 }
 
 void Client::Session::fail(const std::string& sentence, Next next) {
@@ -254,7 +255,7 @@ bool Client::Session::receive(std::size_t count) {
     if (whole || bytes_since_alive_ >= kProgressBytes) {
         alive_at_ = Clock::now();
         bytes_since_alive_ = 0;
-        probing_ = false;
+        probe_ = Probe::none;
     }
     while (texts.has_value() && !texts->empty()) {
         for (std::string& text : *texts) {
@@ -349,14 +350,20 @@ void Client::Session::on_watch() {
     const std::string interval = std::to_string(options_.probe_interval.count()) + " ms";
     if (dialogue_ == nullptr) {
         fail("cannot connect: no answer within " + interval, Next::other_remote);
-    } else if (probing_) {
+    } else if (probe_ == Probe::sent && stream_->is_readable()) {
+        // Perhaps it is this process that has not been listening. Once is enough: a server that
+        // sends byte after byte would otherwise go on for ever.
+        probe_ = Probe::overheard;
+        alive_at_ = now;
+        watch();
+    } else if (probe_ != Probe::none) {
         fail("no answer to a probe within " + interval, Next::other_remote);
     } else if (!dialogue_->is_synchronised() && ++probes_ > kProbesUnsynchronised) {
         fail("the server answers probes, but does not send the contents", Next::other_remote);
     } else {
         dialogue_->probe();
         flush();
-        probing_ = true;
+        probe_ = Probe::sent;
         bytes_since_alive_ = 0;
         alive_at_ = now;
         watch();

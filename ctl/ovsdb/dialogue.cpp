@@ -193,6 +193,15 @@ bool Dialogue::take_changed() {
 // ---- What is received ---------------------------------------------------------------------------
 
 Result<void> Dialogue::receive(std::string_view text) {
+    auto taken = take(text);
+    if (!taken.has_value() && !unsuitable_) {
+        // What a server that breaks the rules said before is not to be built upon either.
+        mirror_.set_transaction(kNoTransaction);
+    }
+    return taken;
+}
+
+Result<void> Dialogue::take(std::string_view text) {
     json message = json::parse(text, nullptr, false);
     if (message.is_discarded()) {
         return failure("a message is not valid JSON");

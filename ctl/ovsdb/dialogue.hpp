@@ -87,6 +87,7 @@ private:
     void ask_for_schema();
     void ask_for_contents();
 
+    [[nodiscard]] Result<void> take(std::string_view text);
     [[nodiscard]] Result<void> on_request(nlohmann::json& message);
     [[nodiscard]] Result<void> on_reply(nlohmann::json& message);
     [[nodiscard]] Result<void> on_server_contents(nlohmann::json* result);
