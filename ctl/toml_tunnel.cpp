@@ -5,8 +5,8 @@
 #include "ctl/toml_tunnel.hpp"
 
 #include <algorithm>
-#include <charconv>
 
+#include "ctl/geneve_option.hpp"
 #include "ctl/sentence.hpp"
 #include "ctl/toml_items.hpp"
 #include "tunnels/protocols.hpp"
@@ -23,8 +23,6 @@ constexpr Range kUdpPortRange{1, 65535};
 constexpr Range kSourcePortRange{1024, 65535};
 constexpr Range kGroupRange{0, 0xffff};
 constexpr std::uint64_t kVsidMax = 0xffffff;  // RFC 7637 section 3.2.
-constexpr std::size_t kOptionHeaderBytes = 4;
-constexpr std::size_t kOptionDataBytesMax = 44;
 
 /// A second word for a protocol, for those who have it from elsewhere. It promises IPv6.
 struct TypeAlias {
@@ -262,64 +260,19 @@ void read_outer(const TomlTable& table, TunnelConfig& tunnel) {
     }
 }
 
-/// The number in `text`, hexadecimal behind "0x", at most `max`.
-std::optional<std::uint32_t> parse_number(std::string_view text, std::uint32_t max) {
-    const bool is_hex = text.starts_with("0x") || text.starts_with("0X");
-    text.remove_prefix(is_hex ? 2 : 0);
-    std::uint32_t value = 0;
-    const auto [end, failure] =
-        std::from_chars(text.data(), text.data() + text.size(), value, is_hex ? 16 : 10);
-    if (failure != std::errc{} || end != text.data() + text.size() || value > max) {
-        return std::nullopt;
-    }
-    return value;
-}
-
-/// The bytes that pairs of hexadecimal digits in `text` stand for.
-std::optional<std::vector<std::uint8_t>> parse_hex(std::string_view text) {
-    std::vector<std::uint8_t> bytes;
-    for (; text.size() >= 2; text.remove_prefix(2)) {
-        std::uint8_t byte = 0;
-        const auto [end, failure] = std::from_chars(text.data(), text.data() + 2, byte, 16);
-        if (failure != std::errc{} || end != text.data() + 2) {
-            return std::nullopt;
-        }
-        bytes.push_back(byte);
-    }
-    return text.empty() ? std::optional(bytes) : std::nullopt;
-}
-
-/// "CLASS:TYPE:DATA"; nothing when `text` is something else.
-std::optional<GeneveOption> parse_option(std::string_view text) {
-    const std::size_t first = text.find(':');
-    const std::size_t second = first == std::string_view::npos ? first : text.find(':', first + 1);
-    if (second == std::string_view::npos) {
-        return std::nullopt;
-    }
-    const auto option_class = parse_number(text.substr(0, first), 0xffff);
-    const auto type = parse_number(text.substr(first + 1, second - first - 1), 0xff);
-    auto data = parse_hex(text.substr(second + 1));
-    if (!option_class || !type || !data) {
-        return std::nullopt;
-    }
-    return GeneveOption{
-        static_cast<std::uint16_t>(*option_class),
-        static_cast<std::uint8_t>(*type),
-        std::move(*data)};
-}
-
 void read_options(const TomlTable& table, TunnelConfig& tunnel) {
-    static constexpr std::string_view kValid =
-        "\"CLASS:TYPE:DATA\" such as \"0x0102:0x80:00000001\", CLASS 0-0xffff, TYPE 0-0xff, DATA "
-        "0-44 bytes in hexadecimal digits, a multiple of 4 bytes";
     std::vector<std::string> texts;
-    table.read_list("options", kValid, texts);
+    table.read_list("options", kGeneveOptionRule, texts);
     std::size_t bytes = 0;
     for (std::size_t i = 0; i < texts.size(); ++i) {
-        std::optional<GeneveOption> option = parse_option(texts[i]);
-        if (!option || option->data.size() % 4 != 0 || option->data.size() > kOptionDataBytesMax) {
+        std::optional<GeneveOption> option = parse_geneve_option(texts[i]);
+        if (!option || option->data.size() % 4 != 0 ||
+            option->data.size() > kGeneveOptionDataBytesMax) {
             table.invalid_element(
-                "options", i, option ? "has data of a wrong length" : "is not an option", kValid
+                "options",
+                i,
+                option ? "has data of a wrong length" : "is not an option",
+                kGeneveOptionRule
             );
             continue;
         }
@@ -332,7 +285,7 @@ void read_options(const TomlTable& table, TunnelConfig& tunnel) {
                 "options", i, "repeats the class and type of another", "each class and type once"
             );
         }
-        bytes += kOptionHeaderBytes + option->data.size();
+        bytes += kGeneveOptionHeaderBytes + option->data.size();
         tunnel.options.push_back(std::move(*option));
     }
     if (bytes > tunnels::kOptionsBytesMax) {

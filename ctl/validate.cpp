@@ -12,11 +12,11 @@
 #include <set>
 #include <string>
 #include <string_view>
-#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "ctl/config_words.hpp"
+#include "ctl/identity.hpp"
 #include "ctl/sentence.hpp"
 #include "ctl/tunnel_options.hpp"
 #include "dataplane/limits.hpp"
@@ -168,26 +168,6 @@ Result<void> check_bridge_references(const DesiredState& state) {
     return {};
 }
 
-/// The device of `devargs` in one spelling: a PCI address without its bus prefix, with its domain
-/// and in lower case.
-std::string device_of(const std::string& devargs) {
-    std::string device = devargs.substr(0, devargs.find(','));
-    for (const std::string_view bus : {"pci:", "vdev:"}) {
-        if (device.starts_with(bus)) {
-            device.erase(0, bus.size());
-        }
-    }
-    static constexpr std::string_view kHex = "0123456789abcdefABCDEF:.";
-    if (device.find_first_not_of(kHex) != std::string::npos ||
-        device.find(':') == std::string::npos) {
-        return device;
-    }
-    std::transform(device.begin(), device.end(), device.begin(), [](char c) {
-        return c >= 'A' && c <= 'F' ? static_cast<char>(c - 'A' + 'a') : c;
-    });
-    return std::count(device.begin(), device.end(), ':') == 1 ? "0000:" + device : device;
-}
-
 Result<void> check_devices(const DesiredState& state) {
     std::map<std::string, Subject> interfaces;
     std::map<std::string, Subject> ethdevs;
@@ -197,6 +177,9 @@ Result<void> check_devices(const DesiredState& state) {
         }
     }
     for (const PortConfig& port : state.ports) {
+        if (port.kind == PortKind::patch) {
+            continue;
+        }
         const bool is_dpdk = port.kind == PortKind::dpdk;
         const std::string device = is_dpdk ? device_of(port.devargs) : port.interface;
         const Subject about = subject(kPortSection, port);
@@ -212,25 +195,6 @@ Result<void> check_devices(const DesiredState& state) {
         }
     }
     return {};
-}
-
-/// What decides which received packets a tunnel takes. An absent key matches packets without key
-/// and with key 0. A local address, any and "flow" are levels: a packet goes to the first that has
-/// it, so tunnels that differ in the level may stand beside each other. A VSID is 24 bits of a GRE
-/// key, so only among VSIDs are equal numbers equal.
-auto receive_match(const TunnelConfig& tunnel) {
-    return std::make_tuple(
-        tunnel.type,
-        tunnel.dst_port,
-        tunnel.packet_type,
-        tunnel.remote_flow,
-        tunnel.remote_ip,
-        tunnel.in_key_flow,
-        tunnel.in_key_flow ? 0 : tunnel.in_key.value_or(0),
-        tunnel.nvgre && !tunnel.in_key_flow,
-        tunnel.local_flow,
-        tunnel.local_ip
-    );
 }
 
 /// receive_match() in words.
