@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Addresses and ids by which bridges of an Open_vSwitch database are known outside. See
+// ovsdb_configuration.hpp.
+#include <algorithm>
+#include <array>
+#include <fstream>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <fmt/format.h>
+#include <openssl/evp.h>
+
+#include "ctl/ovsdb_configuration.hpp"
+
+namespace culvert::ctl {
+
+namespace {
+
+using tunnels::MacAddress;
+
+constexpr std::uint8_t kGroupBit = 1;
+constexpr std::uint8_t kLocalBit = 2;
+
+/// The first six bytes of SHA-1, as a local unicast address.
+MacAddress hashed_address(const std::string& text) {
+    std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+    unsigned length = 0;
+    EVP_Digest(text.data(), text.size(), digest.data(), &length, EVP_sha1(), nullptr);
+    MacAddress mac;
+    std::copy_n(digest.begin(), mac.bytes.size(), mac.bytes.begin());
+    mac.bytes[0] = static_cast<std::uint8_t>((mac.bytes[0] & ~kGroupBit) | kLocalBit);
+    return mac;
+}
+
+bool is_eligible(const MacAddress& mac) {
+    return (mac.bytes[0] & (kGroupBit | kLocalBit)) == 0 && !mac.is_zero();
+}
+
+}  // namespace
+
+std::optional<MacAddress> member_mac(
+    const OvsdbConfiguration& configuration,
+    const std::string& bridge,
+    std::optional<std::uint16_t> tag,
+    const std::function<std::optional<MacAddress>(const std::string& interface)>& mac_of
+) {
+    std::optional<MacAddress> lowest;
+    for (const OvsdbPort& port :
+         std::ranges::equal_range(configuration.ports, bridge, {}, &OvsdbPort::bridge)) {
+        std::optional<MacAddress> mac = port.mac;
+        if (!mac && (!tag || port.tag == tag)) {
+            // The first interface that there is stands for the port, unless it is the bridge's own.
+            for (const std::string& interface : port.interfaces) {
+                mac = interface == bridge ? std::nullopt : mac_of(interface);
+                if (mac) {
+                    break;
+                }
+            }
+        }
+        if (mac && is_eligible(*mac) && (!lowest || *mac < *lowest)) {
+            lowest = mac;
+        }
+    }
+    return lowest;
+}
+
+std::string datapath_id(
+    const OvsdbBridge& bridge, const MacAddress& mac, const std::string& installation_uuid
+) {
+    if (!bridge.datapath_id_config.empty()) {
+        return bridge.datapath_id_config;
+    }
+    const MacAddress address = bridge.hwaddr && !installation_uuid.empty()
+                                   ? hashed_address(installation_uuid + "," + bridge.name)
+                                   : mac;
+    return fmt::format("{:016x}", address.to_u64());
+}
+
+std::string read_installation_uuid(const std::string& inventory_path) {
+    static constexpr std::string_view kKey = "INSTALLATION_UUID=";
+    std::ifstream inventory(inventory_path);
+    for (std::string line; std::getline(inventory, line);) {
+        if (line.starts_with(kKey)) {
+            line.erase(0, kKey.size());
+            std::erase_if(line, [](char c) {
+                return c == '\'' || c == '"' || c == ' ' || c == '\r';
+            });
+            return line;
+        }
+    }
+    return {};
+}
+
+}  // namespace culvert::ctl

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Datapath ids, the address of a bridge that has none configured, and XenServer's inventory.
+#include <cstdio>
+#include <fstream>
+#include <map>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/ctl/ovsdb_made.hpp"
+
+namespace culvert::ctl {
+namespace {
+
+using tunnels::MacAddress;
+
+MacAddress mac(std::string_view text) {
+    return MacAddress::parse(text).value();
+}
+
+TEST(OvsdbIdentity, TheDatapathIdIsWhatIsConfiguredElseTheMac) {
+    OvsdbBridge bridge;
+    bridge.name = "xenbr0";
+    EXPECT_EQ(datapath_id(bridge, mac("02:00:00:00:00:0a"), ""), "000002000000000a");
+    EXPECT_EQ(datapath_id(bridge, mac("02:00:00:00:00:0a"), "uuid"), "000002000000000a");
+    bridge.datapath_id_config = "00000000000000ab";
+    bridge.hwaddr = mac("02:00:00:00:00:0b");
+    EXPECT_EQ(datapath_id(bridge, mac("02:00:00:00:00:0a"), "uuid"), "00000000000000ab");
+}
+
+TEST(OvsdbIdentity, OnXenServerABridgeWithHwaddrHasAHashedId) {
+    OvsdbBridge bridge;
+    bridge.name = "xenbr0";
+    bridge.hwaddr = mac("00:11:22:33:44:55");
+    EXPECT_EQ(datapath_id(bridge, *bridge.hwaddr, ""), "0000001122334455");
+    // printf '%s' d2a2ae4f-1b1c-4d25-8d5d-0a1f7e3c5b6a,xenbr0 | sha1sum
+    EXPECT_EQ(
+        datapath_id(bridge, *bridge.hwaddr, "d2a2ae4f-1b1c-4d25-8d5d-0a1f7e3c5b6a"),
+        "00008e0d44e3f408"
+    );
+}
+
+TEST(OvsdbIdentity, TheInventoryNamesTheInstallation) {
+    const std::string path = testing::TempDir() + "ovsdb_identity_inventory";
+    std::ofstream(path) << "PRODUCT_BRAND='XCP-ng'\nINSTALLATION_UUID='d2a2ae4f-1b1c'\nX='1'\n";
+    EXPECT_EQ(read_installation_uuid(path), "d2a2ae4f-1b1c");
+    std::ofstream(path) << "PRODUCT_BRAND='XCP-ng'\n";
+    EXPECT_EQ(read_installation_uuid(path), "");
+    std::remove(path.c_str());
+    EXPECT_EQ(read_installation_uuid(path), "");
+}
+
+class MemberMac : public testing::Test {
+protected:
+    MemberMac() {
+        rows_.add_bridge("br0");
+        rows_.add_port("br0", "e0");
+        rows_.add_port("br0", "e1");
+        rows_.add_bridge("br1");
+        rows_.add_port("br1", "e2");
+    }
+    std::optional<MacAddress> find(std::optional<std::uint16_t> tag = {}) {
+        return member_mac(made(rows_), "br0", tag, [&](const std::string& interface) {
+            const auto found = macs_.find(interface);
+            return found == macs_.end() ? std::nullopt : std::optional(mac(found->second));
+        });
+    }
+
+    OvsdbRows rows_;
+    std::map<std::string, std::string> macs_{
+        {"br0", "00:00:00:00:00:01"},
+        {"e0", "00:00:00:00:00:09"},
+        {"e1", "00:00:00:00:00:08"},
+        {"e2", "00:00:00:00:00:02"}};
+};
+
+TEST_F(MemberMac, IsTheLowestOfTheBridgesPorts) {
+    EXPECT_EQ(find(), mac("00:00:00:00:00:08"));
+    macs_["e1"] = "02:00:00:00:00:08";  // Local.
+    EXPECT_EQ(find(), mac("00:00:00:00:00:09"));
+    macs_["e0"] = "01:00:00:00:00:09";  // Multicast.
+    EXPECT_EQ(find(), std::nullopt);
+}
+
+TEST_F(MemberMac, APortsOwnMacStandsForIt) {
+    rows_.set("Port", "e0", "mac", OvsdbRows::text("00:00:00:00:00:03"));
+    EXPECT_EQ(find(), mac("00:00:00:00:00:03"));
+}
+
+TEST_F(MemberMac, OfABondTheFirstMemberCounts) {
+    rows_.add_bond("br0", "bond0", {"m2", "m1"});
+    macs_["m1"] = "00:00:00:00:00:07";
+    macs_["m2"] = "00:00:00:00:00:05";
+    EXPECT_EQ(find(), mac("00:00:00:00:00:07"));
+    macs_.erase("m1");
+    EXPECT_EQ(find(), mac("00:00:00:00:00:05"));
+}
+
+TEST_F(MemberMac, OfAFakeBridgePortsOfItsVlanCount) {
+    rows_.set("Port", "e0", "tag", OvsdbRows::number(5));
+    EXPECT_EQ(find(5), mac("00:00:00:00:00:09"));
+    EXPECT_EQ(find(6), std::nullopt);
+}
+
+}  // namespace
+}  // namespace culvert::ctl
