@@ -12,7 +12,7 @@ namespace culvert::ctl {
 
 bool Resolution::operator==(const Resolution& other) const {
     return state == other.state && trouble == other.trouble && ifindex == other.ifindex &&
-           source == other.source && next_hop == other.next_hop &&
+           egress_ifindex == other.egress_ifindex && source == other.source && next_hop == other.next_hop &&
            next_hop_mac == other.next_hop_mac && mtu == other.mtu &&
            device.bridge == other.device.bridge && device.mac == other.device.mac &&
            device.vlan == other.device.vlan;
@@ -34,6 +34,7 @@ resolve(const TunnelConfig& tunnel, const std::map<int, LocalDevice>& locals, Un
         result.trouble = tunnel.remote_ip.to_string() + " is an address of this host";
         return result;
     }
+    result.egress_ifindex = route->ifindex;
     const auto local = locals.find(route->ifindex);
     if (local == locals.end()) {
         const auto link = underlay.link(route->ifindex);

@@ -32,6 +32,8 @@ struct Resolution {
     State state = State::no_route;
     std::string trouble;
     int ifindex = 0;
+    /// The interface by which the kernel's route leaves, also one by which no tunnel can.
+    int egress_ifindex = 0;
     tunnels::IpAddress source;
     tunnels::IpAddress next_hop;
     tunnels::MacAddress next_hop_mac;

@@ -104,7 +104,9 @@ Outcome parse_link(bool removed, Bytes body, NetlinkEvent& result) {
     LinkEvent link;
     link.removed = removed;
     link.ifindex = info.ifi_index;
-    link.up = (info.ifi_flags & IFF_UP) != 0 && (info.ifi_flags & kLowerUp) != 0;
+    link.enabled = (info.ifi_flags & IFF_UP) != 0;
+    link.running = (info.ifi_flags & IFF_RUNNING) != 0;
+    link.up = link.enabled && (info.ifi_flags & kLowerUp) != 0;
     bool has_mtu = false;
     const bool valid = visit_attributes(body, [&](unsigned type, Bytes value) {
         if (type == IFLA_IFNAME) {

@@ -222,6 +222,10 @@ Result<Switch::Applied> Switch::apply(const DesiredState& wanted, ApplyMode mode
     return Applied{std::move(done), std::move(trouble)};
 }
 
+PortTotals Switch::totals(const SwitchPort& port) const {
+    return port_totals(parts_.workers, parts_.slow_path.counters(), port.index).since(port.before);
+}
+
 std::map<std::string, std::string> Switch::failures() const {
     std::map<std::string, std::string> failures;
     for (const auto& [index, port] : model_.ports) {

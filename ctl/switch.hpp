@@ -68,6 +68,9 @@ public:
     /// Rises with each snapshot that was published: while it stays, nothing that status shows has
     /// changed.
     [[nodiscard]] std::uint64_t version() const { return version_; }
+    [[nodiscard]] const Underlay& underlay() const { return parts_.underlay; }
+    /// Counters of a port of the model, since it is one.
+    [[nodiscard]] PortTotals totals(const SwitchPort& port) const;
     /// Port -> why it has no device; it gets one when one appears.
     [[nodiscard]] std::map<std::string, std::string> failures() const;
 
@@ -114,8 +117,16 @@ private:
     void detach(SwitchPort& port, const std::string& trouble);
     void warn_of_addresses(const SwitchPort& port) const;
     void update_claim(SwitchPort& port, bool wanted);
-    /// `removed`: interface indices that went away, even if they are back by now.
-    void reconcile_links(const std::set<int>& removed);
+    /// What events said of interfaces, by index.
+    struct LinkNews {
+        std::set<int> changed;
+        std::set<int> removed;  ///< Even if they are back by now.
+    };
+    void note_link(const LinkEvent& link, LinkNews& news);
+    void reconcile_links(const LinkNews& news);
+    void follow_link(SwitchPort& port, const LinkEvent& link);
+    [[nodiscard]] DeviceStatus
+    first_status(const SwitchPort& port, const dataplane::PortInfo& info) const;
     void reopen_missing();
     void poll_dpdk_links();
     void wait_for_grace();

@@ -20,6 +20,15 @@ namespace {
 
 constexpr std::uint32_t kProbeIntervalMaxS = 32;
 
+void set_speed(const dataplane::PortInfo& info, LinkFacts& facts) {
+    facts.speed_mbps.reset();
+    facts.full_duplex.reset();
+    if (info.speed_mbps != 0) {
+        facts.speed_mbps = info.speed_mbps;
+        facts.full_duplex = info.full_duplex;
+    }
+}
+
 }  // namespace
 
 void Switch::attach(SwitchPort& port, std::unique_ptr<dataplane::Port> device) {
@@ -32,6 +41,7 @@ void Switch::attach(SwitchPort& port, std::unique_ptr<dataplane::Port> device) {
     port.ifindex = port.config.kind == PortKind::dpdk
                        ? 0
                        : static_cast<int>(if_nametoindex(port.config.interface.c_str()));
+    port.status = first_status(port, info);
     map_queues(port);
     port.trouble.clear();
     port.generation = ++generation_;
@@ -53,6 +63,25 @@ void Switch::attach(SwitchPort& port, std::unique_ptr<dataplane::Port> device) {
     if (port.claimed) {
         warn_of_addresses(port);
     }
+}
+
+/// Of a device of ours that was made just now the mirror may not know yet: its events come.
+DeviceStatus Switch::first_status(const SwitchPort& port, const dataplane::PortInfo& info) const {
+    DeviceStatus status;
+    status.rx_queues = info.rx_queues;
+    status.tx_queues = info.tx_queues;
+    if (port.config.kind == PortKind::dpdk) {
+        status.enabled = true;
+        status.running = info.link_up;
+        set_speed(info, status.facts);
+        return status;
+    }
+    if (const auto link = parts_.underlay.link(port.ifindex)) {
+        status.enabled = link->enabled;
+        status.running = link->running;
+    }
+    status.facts = query_link_facts(port.config.interface);
+    return status;
 }
 
 /// An address left on a claimed interface is the commonest mistake: the kernel still routes by it
@@ -127,7 +156,7 @@ void Switch::update_claim(SwitchPort& port, bool wanted) {
 void Switch::on_events(const std::vector<NetlinkEvent>& events) {
     bool links = false;
     bool routes = false;
-    std::set<int> removed;
+    LinkNews news;
     for (const NetlinkEvent& event : events) {
         if (const auto* neighbour = std::get_if<NeighbourEvent>(&event)) {
             for (auto& [index, port] : model_.ports) {
@@ -142,9 +171,7 @@ void Switch::on_events(const std::vector<NetlinkEvent>& events) {
         }
         if (const auto* link = std::get_if<LinkEvent>(&event)) {
             links = true;
-            if (link->removed) {
-                removed.insert(link->ifindex);
-            }
+            note_link(*link, news);
         }
         if (std::holds_alternative<AddressEvent>(event)) {
             changed_ = true;  // Local tunnel endpoints are in the snapshot.
@@ -152,7 +179,7 @@ void Switch::on_events(const std::vector<NetlinkEvent>& events) {
         routes = true;
     }
     if (links) {
-        reconcile_links(removed);
+        reconcile_links(news);
     }
     if (routes) {
         resolve_all();
@@ -160,14 +187,27 @@ void Switch::on_events(const std::vector<NetlinkEvent>& events) {
     publish_if_changed();
 }
 
-void Switch::reconcile_links(const std::set<int>& removed) {
+/// Each change counts, also when the interface is back where it was by the end of the batch.
+void Switch::note_link(const LinkEvent& link, LinkNews& news) {
+    (link.removed ? news.removed : news.changed).insert(link.ifindex);
+    if (link.removed) {
+        return;
+    }
+    for (auto& [index, port] : model_.ports) {
+        if (port.role != PortRole::tunnel && port.ifindex == link.ifindex) {
+            changed_ = port.status.follow(link) || changed_;
+        }
+    }
+}
+
+void Switch::reconcile_links(const LinkNews& news) {
     for (auto& [index, port] : model_.ports) {
         if (port.role == PortRole::tunnel || port.config.kind == PortKind::dpdk) {
             continue;
         }
         const auto link = parts_.underlay.link(port.config.interface);
         if (port.device &&
-            (!link || link->ifindex != port.ifindex || removed.contains(port.ifindex))) {
+            (!link || link->ifindex != port.ifindex || news.removed.contains(port.ifindex))) {
             detach(port, "the interface " + port.config.interface + " is gone");
         }
         if (!link) {
@@ -182,23 +222,27 @@ void Switch::reconcile_links(const std::set<int>& removed) {
             attach(port, std::move(*device));
             logger("switch").info("port {}: the interface {} is back", port.name, link->name);
         }
-        if (!port.device) {
-            continue;
+        if (port.device && news.changed.contains(port.ifindex)) {
+            follow_link(port, *link);
         }
-        port.device->refresh();
-        const bool same = port.mac == link->mac && port.mtu == link->mtu && port.up == link->up;
-        if (port.role == PortRole::local && port.mac != link->mac) {
-            const std::uint16_t vlan = untagged_vlan(port.vlan);
-            parts_.slow_path.erase_fixed(port.bridge, {vlan, port.mac});
-            static_cast<void>(
-                parts_.slow_path.insert_fixed(port.bridge, {vlan, link->mac}, port.index)
-            );
-        }
-        port.mac = link->mac;
-        port.mtu = link->mtu;
-        port.up = link->up;
-        changed_ = changed_ || !same;
     }
+}
+
+void Switch::follow_link(SwitchPort& port, const LinkEvent& link) {
+    port.device->refresh();
+    LinkFacts facts = query_link_facts(port.config.interface);
+    const bool same = port.mac == link.mac && port.mtu == link.mtu && port.up == link.up &&
+                      port.status.facts == facts;
+    port.status.facts = std::move(facts);
+    if (port.role == PortRole::local && port.mac != link.mac) {
+        const std::uint16_t vlan = untagged_vlan(port.vlan);
+        parts_.slow_path.erase_fixed(port.bridge, {vlan, port.mac});
+        static_cast<void>(parts_.slow_path.insert_fixed(port.bridge, {vlan, link.mac}, port.index));
+    }
+    port.mac = link.mac;
+    port.mtu = link.mtu;
+    port.up = link.up;
+    changed_ = changed_ || !same;
 }
 
 /// A device of ours that somebody deleted, or that could not be made, is tried anew.
@@ -231,6 +275,9 @@ void Switch::poll_dpdk_links() {
         }
         const dataplane::PortInfo info = port.device->info();
         if (info.link_up != port.up || info.mtu != port.mtu) {
+            port.status.link_resets += info.link_up != port.up ? 1 : 0;
+            port.status.running = info.link_up;
+            set_speed(info, port.status.facts);
             port.up = info.link_up;
             port.mtu = info.mtu;
             changed_ = true;

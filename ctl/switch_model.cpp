@@ -24,6 +24,14 @@ using dataplane::TunnelView;
 using dataplane::VlanView;
 using tunnels::DropReason;
 
+bool DeviceStatus::follow(const LinkEvent& link) {
+    const bool same = enabled == link.enabled && running == link.running;
+    link_resets += running != link.running ? 1 : 0;
+    enabled = link.enabled;
+    running = link.running;
+    return !same;
+}
+
 SwitchPort* SwitchModel::find_port(const std::string& name, bool local) {
     for (auto& [index, port] : ports) {
         if (port.name == name && (port.role == PortRole::local) == local) {

@@ -12,6 +12,7 @@
 
 #include "ctl/config.hpp"
 #include "ctl/firewall_admission.hpp"
+#include "ctl/link_facts.hpp"
 #include "ctl/queue_map.hpp"
 #include "ctl/resolver.hpp"
 #include "ctl/slow_path.hpp"
@@ -21,6 +22,19 @@
 namespace culvert::ctl {
 
 enum class PortRole : std::uint8_t { device, local, tunnel };
+
+/// What is shown of a device and does not matter to forwarding.
+struct DeviceStatus {
+    bool enabled = false;           ///< Administratively up.
+    bool running = false;           ///< It can carry packets.
+    std::uint64_t link_resets = 0;  ///< Changes of `running` since the device was attached.
+    LinkFacts facts;
+    unsigned rx_queues = 1;
+    unsigned tx_queues = 1;
+
+    /// Takes the flags of an event; true when they are others than before.
+    bool follow(const LinkEvent& link);
+};
 
 struct SwitchPort {
     std::string name;
@@ -39,6 +53,7 @@ struct SwitchPort {
     tunnels::MacAddress mac;
     std::uint32_t mtu = 0;
     bool up = false;
+    DeviceStatus status;
     bool claimed = false;
     std::string trouble;  ///< Why it does not forward; empty: it does.
     int numa_node = kNumaNodeUnknown;

@@ -29,7 +29,9 @@ struct LinkEvent {
     std::string name;
     tunnels::MacAddress mac;
     std::uint32_t mtu = 0;
-    bool up = false;  ///< IFF_UP and IFF_LOWER_UP.
+    bool up = false;       ///< IFF_UP and IFF_LOWER_UP.
+    bool enabled = false;  ///< IFF_UP: the administrator wants it up.
+    bool running = false;  ///< IFF_RUNNING: it can carry packets.
     bool operator==(const LinkEvent&) const = default;
 };
 

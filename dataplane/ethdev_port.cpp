@@ -296,6 +296,10 @@ PortInfo EthdevPort::info() const {
     rte_eth_link link{};
     info.link_up =
         rte_eth_link_get_nowait(port_, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
+    if (info.link_up && link.link_speed != RTE_ETH_SPEED_NUM_UNKNOWN) {
+        info.speed_mbps = link.link_speed;
+        info.full_duplex = link.link_duplex == RTE_ETH_LINK_FULL_DUPLEX;
+    }
     return info;
 }
 

@@ -23,7 +23,9 @@ struct PortInfo {
     bool link_up = false;
     bool trains = false;  ///< Packets of a UDP tunnel leave in UDP super-frames (bundle.hpp).
     unsigned rx_queues = 1;
-    int numa_node = -1;      ///< Of the device; -1: not known.
+    int numa_node = -1;            ///< Of the device; -1: not known.
+    std::uint32_t speed_mbps = 0;  ///< DPDK devices; 0 when unknown.
+    bool full_duplex = true;       ///< The same, with a speed.
     unsigned tx_queues = 1;  ///< Fewer than workers: they share, under a lock inside the port.
 };
 

@@ -124,7 +124,7 @@ Message neighbour_message(
 }
 
 TEST(RtnetlinkParse, ReadsALink) {
-    const LinkEvent expected{false, 7, "vif1.0", kMac, 1500, true};
+    const LinkEvent expected{false, 7, "vif1.0", kMac, 1500, true, true};
     EXPECT_EQ(parse_rtnetlink(link_message().bytes()), Events{expected});
 }
 
@@ -139,6 +139,17 @@ TEST(RtnetlinkParse, CallsALinkUpOnlyWithCarrier) {
         ASSERT_EQ(events.size(), 1U);
         EXPECT_FALSE(std::get<LinkEvent>(events[0]).up) << flags;
     }
+}
+
+TEST(RtnetlinkParse, TellsWhatIsWantedFromWhatRuns) {
+    const auto read = [](unsigned flags) {
+        return std::get<LinkEvent>(parse_rtnetlink(link_message(RTM_NEWLINK, flags).bytes()).front()
+        );
+    };
+    EXPECT_TRUE(read(IFF_UP).enabled);
+    EXPECT_FALSE(read(IFF_UP).running);
+    EXPECT_TRUE(read(IFF_UP | IFF_RUNNING).running);
+    EXPECT_FALSE(read(IFF_RUNNING).enabled);
 }
 
 TEST(RtnetlinkParse, ReadsAnotherHardwareAddressAsNoMac) {

@@ -83,6 +83,23 @@ TEST(MakeVlanView, NativeTaggedSendsItsTagTagged) {
     EXPECT_TRUE(view.carries(20));
 }
 
+TEST(DeviceStatusFollow, CountsChangesOfTheCarrierAlone) {
+    DeviceStatus status;
+    LinkEvent link;
+    EXPECT_FALSE(status.follow(link));
+    link.enabled = true;
+    EXPECT_TRUE(status.follow(link));
+    EXPECT_TRUE(status.enabled);
+    EXPECT_EQ(status.link_resets, 0U);
+    for (const bool running : {true, false, true}) {
+        link.running = running;
+        EXPECT_TRUE(status.follow(link));
+        EXPECT_EQ(status.running, running);
+        EXPECT_FALSE(status.follow(link));
+    }
+    EXPECT_EQ(status.link_resets, 3U);
+}
+
 class BuildSnapshot : public ::testing::Test {
 protected:
     static constexpr std::uint16_t kUplink = 0;

@@ -195,10 +195,13 @@ TEST_F(UnderlayTest, FollowsALinkFromBirthToRemoval) {
 
     run("ip link set vif2.0 up; ip link set other up");
     link.up = true;
+    link.enabled = true;
+    link.running = true;
     await_event(link);
     // Without a peer that is up there is no carrier.
     run("ip link set other down");
     link.up = false;
+    link.running = false;
     await_event(link);
 
     run("ip link del vif2.0");
