@@ -15,6 +15,7 @@
 #include "ctl/show.hpp"
 #include "ctl/show_firewall.hpp"
 #include "ctl/table.hpp"
+#include "ctl/vlog.hpp"
 #include "dataplane/clock.hpp"
 
 namespace culvert::ctl {
@@ -416,6 +417,7 @@ std::map<std::string, Command> make_commands(const CommandContext& context) {
     commands["version"] = {"", 0, 0, [](const Arguments&) -> Result<std::string> {
                                return fmt::format("culvertd {}\n", CULVERT_VERSION);
                            }};
+    commands.merge(make_vlog_commands());
     return commands;
 }
 
