@@ -374,6 +374,16 @@ Result<std::string> show_counters(const CommandContext& context, Arguments argum
     return table.render(*format);
 }
 
+Result<std::string> end_daemon(const CommandContext& context, const Arguments& arguments) {
+    if (!arguments.empty() && arguments[0] != "--cleanup") {
+        return tl::unexpected(
+            "\"exit\" command takes " + quote(arguments[0]) + " for an argument (valid: --cleanup)"
+        );
+    }
+    context.exit();
+    return std::string();
+}
+
 Result<std::string> set_log_level(const Arguments& arguments) {
     const auto level = parse_log_level(arguments[0]);
     if (!level) {
@@ -414,9 +424,11 @@ std::map<std::string, Command> make_commands(const CommandContext& context) {
                                   }
                                   return std::string();
                               }};
-    commands["version"] = {"", 0, 0, [](const Arguments&) -> Result<std::string> {
-                               return fmt::format("culvertd {}\n", CULVERT_VERSION);
-                           }};
+    commands["version"] = {
+        "", 0, 0, [context](const Arguments&) -> Result<std::string> { return context.version; }};
+    commands["exit"] = {"[--cleanup]", 0, 1, [context](const Arguments& arguments) {
+                            return end_daemon(context, arguments);
+                        }};
     commands.merge(make_vlog_commands());
     return commands;
 }

@@ -21,6 +21,7 @@ struct CommandContext {
     const Ofports& ofports;
     std::function<Result<std::string>()> reload;
     std::function<void()> exit;  ///< Ends the daemon once the answer is sent.
+    std::string version;         ///< The answer to "version".
 };
 
 /// The commands by name. `context` is copied; what it refers to outlives the map.

@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <iostream>
+#include <string>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -19,6 +20,8 @@
 namespace culvert::ctl {
 
 namespace {
+
+constexpr const char* kVersionLine = "culvertd " CULVERT_VERSION "\n";
 
 int check(const DesiredState& state) {
     const auto actions = plan(state.without_items(), state);
@@ -64,6 +67,8 @@ int start(const std::string& path, bool check_only) {
     }
     DaemonOptions options;
     options.state = *state;
+    options.sockets = {{state->daemon.socket, true}};
+    options.version = kVersionLine;
     options.make_source = [&](boost::asio::io_context&, Switch& to, Ofports& ofports) {
         return std::make_unique<TomlControl>(path, *state, to, ofports);
     };
@@ -93,7 +98,7 @@ int main(int argc, char** argv) {
         return app.exit(error) == 0 ? 0 : 2;
     }
     if (version) {
-        std::cout << "culvertd " << CULVERT_VERSION << '\n';
+        std::cout << culvert::ctl::kVersionLine;
         return 0;
     }
     if (drop_reasons) {

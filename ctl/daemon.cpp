@@ -9,6 +9,7 @@
 #include <cstdlib>
 
 #include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <fmt/format.h>
@@ -130,7 +131,7 @@ struct EventFd {
 };
 
 int fail(const std::string& sentence, int status) {
-    logger("culvertd").error("{}", sentence);
+    log_fatal("culvertd", sentence);
     return status;
 }
 
@@ -153,21 +154,9 @@ public:
     /// Applies the configuration and serves until SIGTERM, SIGINT or `exit`. Returns the exit
     /// status.
     int serve() {
-        const auto server = UnixctlServer::open(
-            io_,
-            options_.state.daemon.socket,
-            make_commands(
-                {switch_,
-                 parts_.slow_path,
-                 parts_.workers,
-                 parts_.flows,
-                 ofports_,
-                 [this] { return reload(); },
-                 [this] { io_.stop(); }}
-            )
-        );
-        if (!server) {
-            return fail(server.error(), kExitEnvironment);
+        std::vector<std::unique_ptr<UnixctlServer>> servers;
+        if (const auto opened = open_sockets(servers); !opened) {
+            return fail(opened.error(), kExitEnvironment);
         }
         const Watch upcalls(io_, upcall_wake_fd_, [this] {
             std::uint64_t value = 0;
@@ -191,6 +180,31 @@ public:
     }
 
 private:
+    Result<void> open_sockets(std::vector<std::unique_ptr<UnixctlServer>>& servers) {
+        const auto commands = make_commands(
+            {switch_,
+             parts_.slow_path,
+             parts_.workers,
+             parts_.flows,
+             ofports_,
+             [this] { return reload(); },
+             // Not at once: the answer is on its way when the command's handler has returned.
+             [this] { boost::asio::post(io_, [this] { io_.stop(); }); },
+             options_.version}
+        );
+        for (const ControlSocket& socket : options_.sockets) {
+            auto server = UnixctlServer::open(io_, socket.path, commands);
+            if (server) {
+                servers.push_back(std::move(*server));
+            } else if (socket.required) {
+                return tl::unexpected(server.error());
+            } else {
+                logger("culvertd").warn("{}", server.error());
+            }
+        }
+        return {};
+    }
+
     /// The first configuration forwards.
     void ready() {
         const std::string line = status_line(switch_.running());

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <boost/asio/io_context.hpp>
 
@@ -39,7 +40,15 @@ public:
     virtual void tick() {}
 };
 
+/// Where the commands of culvert-ctl and ovs-appctl are answered.
+struct ControlSocket {
+    std::string path;
+    bool required = true;  ///< False: that it cannot be had is a warning.
+};
+
 struct DaemonOptions {
+    std::vector<ControlSocket> sockets;
+    std::string version;  ///< What the command "version" says.
     /// What is fixed at the start: its bridges, ports and tunnels size the buffers only, and the
     /// source applies them.
     DesiredState state;
