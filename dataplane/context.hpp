@@ -15,6 +15,7 @@
 #include "dataplane/flow_cache.hpp"
 #include "dataplane/icmp_limiter.hpp"
 #include "dataplane/known_peers.hpp"
+#include "dataplane/patch_queue.hpp"
 #include "dataplane/pending_flows.hpp"
 #include "dataplane/port.hpp"
 #include "dataplane/reassembler.hpp"
@@ -54,6 +55,7 @@ struct Context {
     std::vector<TxQueue> tx;              ///< By port index.
     std::vector<std::uint16_t> tx_ports;  ///< Ports with packets in `tx`.
     std::vector<std::uint16_t> targets;   ///< Scratch of flood().
+    PatchQueue patched;                   ///< Packets that arrive at the peers of patch ports.
     AdmissionMemo admissions;             ///< Last, as it is large and seldom asked.
 
     /// Counts and frees.

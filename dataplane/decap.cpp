@@ -268,6 +268,21 @@ Decap reassemble(
         reason = DropReason::outer_fragment;
         return Decap::dropped;
     }
+    if (!packet::writable(arrival.packet)) [[unlikely]] {
+        // Its header is written to, which replicas share when it was flooded to a patch port.
+        rte_mbuf* made = packet::make_writable(
+            arrival.packet,
+            static_cast<std::uint32_t>(
+                std::min<std::size_t>(packet::length(arrival.packet), tunnels::kOuterBytesMax)
+            ),
+            context.pools.packets
+        );
+        if (made == nullptr) {
+            reason = DropReason::no_buffer;
+            return Decap::dropped;
+        }
+        arrival.packet = made;
+    }
     const auto outcome = context.reassembler->add(arrival.packet, outer.ip_offset, rte_rdtsc());
     arrival.packet = outcome.packet;
     if (outcome.dropped != 0) {

@@ -16,6 +16,7 @@
 #include "dataplane/clock.hpp"
 #include "dataplane/egress.hpp"
 #include "dataplane/fragment.hpp"
+#include "dataplane/patch.hpp"
 #include "dataplane/rx.hpp"
 #include "dataplane/tx.hpp"
 #include "tunnels/checksum.hpp"
@@ -73,6 +74,10 @@ void transmit_underlay(
     const Snapshot& snapshot = *context.snapshot;
     if (tunnel.out_port != kPortNone) [[likely]] {
         const PortView& view = snapshot.ports[tunnel.out_port];
+        if (view.is_patch()) {
+            cross(context, tunnel.out_port, packet);
+            return;
+        }
         if (!view.device || !view.up) {
             context.drop(packet, DropReason::port_down, port);
             return;
@@ -82,7 +87,8 @@ void transmit_underlay(
     }
     for (const std::uint16_t member : snapshot.bridges[tunnel.out_bridge].members) {
         const PortView& view = snapshot.ports[member];
-        if (!view.device || !view.up || !view.vlan.carries(tunnel.out_vlan)) {
+        const bool goes_out = (view.device && view.up) || view.is_patch();
+        if (!goes_out || !view.vlan.carries(tunnel.out_vlan)) {
             continue;
         }
         rte_mbuf* replica = packet::share(packet, context.pools.shares);
@@ -97,7 +103,11 @@ void transmit_underlay(
             context.drop(replica, DropReason::no_buffer, port);
             continue;
         }
-        enqueue(context, member, made);
+        if (view.is_patch()) {
+            cross(context, member, made);
+        } else {
+            enqueue(context, member, made);
+        }
     }
     rte_pktmbuf_free(packet);
 }

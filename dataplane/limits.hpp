@@ -27,6 +27,15 @@ inline constexpr std::size_t kSuperFrameBytesMax =
     65536 + 256;  ///< Largest GSO frame taken from the kernel.
 inline constexpr std::size_t kSegmentsPerPacketMax = kSuperFrameBytesMax / kMbufDataBytes + 1;
 
+/// Packets between the two ends of patch ports, of a worker; one more is dropped
+/// (patch_queue_full).
+inline constexpr std::size_t kPatchQueueSlots = 4096;
+/// Packets that arrive by patch ports because of one burst; what crosses beyond is dropped
+/// (patch_queue_full), so that a loop that floods does not keep a worker from its ports.
+inline constexpr std::size_t kPatchedPerBurstMax = 4 * kPatchQueueSlots;
+/// Patch ports that a packet may cross; at one more it is dropped (patch_loop).
+inline constexpr unsigned kPatchHopsMax = 8;
+
 /// Tunnel peers whose headers a worker recognises without parsing; of others they are parsed.
 inline constexpr std::size_t kKnownPeers = 64;
 

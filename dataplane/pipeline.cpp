@@ -14,6 +14,7 @@
 #include "dataplane/encap.hpp"
 #include "dataplane/route.hpp"
 #include "dataplane/rx.hpp"
+#include "dataplane/train.hpp"
 #include "dataplane/tx.hpp"
 #include "tunnels/inner.hpp"
 
@@ -244,6 +245,30 @@ void deliver_late(Context& context, std::uint16_t port, rte_mbuf* packet) noexce
     }
 }
 
+/// What crossed patch ports arrives at their peers, burst by burst, and what of it crosses more of
+/// them as well. Not entered again from the bursts that it processes.
+void take_patched(Context& context) noexcept {
+    if (context.patched.empty() || context.patched.is_draining) [[likely]] {
+        return;
+    }
+    context.patched.is_draining = true;
+    std::array<rte_mbuf*, kBurstMax> burst;
+    std::size_t arrived = 0;
+    while (!context.patched.empty()) {
+        std::uint16_t port = kPortNone;
+        const std::size_t count = context.patched.pop(burst, port);
+        arrived += count;
+        if (arrived > kPatchedPerBurstMax) [[unlikely]] {
+            for (rte_mbuf* packet : std::span(burst).first(count)) {
+                context.drop(packet, DropReason::patch_queue_full, port);
+            }
+            continue;
+        }
+        process_received(context, port, std::span(burst).first(count));
+    }
+    context.patched.is_draining = false;
+}
+
 }  // namespace
 
 void process_burst(
@@ -252,13 +277,16 @@ void process_burst(
     Batch batch;
     admit_burst(context, port, burst, batch);
     context.clock.lap(Stage::admit);
-    context.counters->loop.packets.add(burst.size());
-    context.counters->loop.batches.add(1);
+    if (!context.patched.is_draining) [[likely]] {
+        context.counters->loop.packets.add(burst.size());
+        context.counters->loop.batches.add(1);
+    }
     if (context.spread.empty()) {
         forward(context, batch);
     } else {
         forward(context, spread_burst(context, batch));
     }
+    take_patched(context);
 }
 
 void process_spread(Context& context, std::span<rte_mbuf* const> burst) noexcept {
@@ -278,9 +306,13 @@ void process_spread(Context& context, std::span<rte_mbuf* const> burst) noexcept
         }
     }
     forward(context, batch);
+    take_patched(context);
 }
 
-void apply_decision(Context& context, const Decision& decision) noexcept {
+namespace {
+
+/// Does what the slow path decided.
+void follow(Context& context, const Decision& decision) noexcept {
     switch (decision.kind) {
     case Decision::Kind::encap: {
         const PortView* view = context.snapshot->port(decision.port);
@@ -314,6 +346,13 @@ void apply_decision(Context& context, const Decision& decision) noexcept {
         }
     });
     context.pending.erase(decision.slot);
+}
+
+}  // namespace
+
+void apply_decision(Context& context, const Decision& decision) noexcept {
+    follow(context, decision);
+    take_patched(context);
 }
 
 }  // namespace culvert::dataplane

@@ -53,6 +53,7 @@ struct PortView {
     std::uint32_t mtu = 0;         ///< L3 bytes; 0: unlimited.
     std::uint16_t bridge = kPortNone;
     std::uint16_t tunnel = kPortNone;  ///< Index into Snapshot::tunnels.
+    std::uint16_t patch = kPortNone;   ///< Of a patch port that is up: its peer. It has no device.
     bool up = false;
     bool carries_offloads = false;
     bool spread = false;  ///< A tunnel whose outer headers do not tell inner flows apart (GRE).
@@ -60,6 +61,7 @@ struct PortView {
     VlanView vlan;
 
     [[nodiscard]] bool is_tunnel() const noexcept { return tunnel != kPortNone; }
+    [[nodiscard]] bool is_patch() const noexcept { return patch != kPortNone; }
 };
 
 struct BridgeView {

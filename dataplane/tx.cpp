@@ -10,6 +10,7 @@
 
 #include "dataplane/egress.hpp"
 #include "dataplane/encap.hpp"
+#include "dataplane/patch.hpp"
 
 namespace culvert::dataplane {
 
@@ -34,6 +35,10 @@ void queue_on_device(
 
 void transmit(Context& context, std::uint16_t port, rte_mbuf* packet) noexcept {
     const PortView* view = context.snapshot->port(port);
+    if (view != nullptr && view->is_patch()) {
+        cross(context, port, packet);
+        return;
+    }
     if (view == nullptr || !view->device) {
         context.drop(packet, DropReason::port_removed, port);
         return;
@@ -45,7 +50,8 @@ void output(
     Context& context, std::uint16_t port, rte_mbuf* packet, bool tagged, std::uint16_t vlan
 ) noexcept {
     const PortView& view = context.snapshot->ports[port];
-    if (!view.is_tunnel() && (!view.device || !view.up)) {
+    const bool goes_out = view.is_tunnel() || (view.device && view.up) || view.is_patch();
+    if (!goes_out) {
         context.drop(packet, DropReason::port_down, port);
         return;
     }
@@ -57,6 +63,10 @@ void output(
     }
     if (view.is_tunnel()) {
         encap(context, port, frame);
+        return;
+    }
+    if (view.is_patch()) {
+        cross(context, port, frame);
         return;
     }
     const std::uint32_t link_bytes = kEthernetBytes + (tags ? kVlanTagBytes : 0);

@@ -66,6 +66,8 @@ namespace culvert::tunnels {
     /* Output. */ \
     X(port_down,              "The egress port is down.") \
     X(port_mtu_exceeded,      "The frame is larger than the MTU of the egress port.") \
+    X(patch_loop,             "The packet has crossed 8 patch ports: patch ports make a loop of bridges.") \
+    X(patch_queue_full,       "Too many packets of one burst crossed patch ports, as when a loop of patch ports floods.") \
     X(tunnel_mtu_exceeded,    "The encapsulated packet is larger than the MTU of the underlay.") \
     X(too_big_reported,       "The packet does not fit the tunnel; its sender was told (ICMP fragmentation needed or packet too big).") \
     X(tunnel_no_remote,       "The tunnel takes its remote address from the flow (remote_ip = \"flow\"), and the flow gave none.") \
