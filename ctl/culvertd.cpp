@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <iostream>
 #include <string>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -16,6 +17,8 @@
 #include "ctl/log.hpp"
 #include "ctl/toml_control.hpp"
 #include "ctl/toml_source.hpp"
+#include "ctl/vswitchd.hpp"
+#include "ctl/vswitchd_options.hpp"
 
 namespace culvert::ctl {
 
@@ -80,6 +83,9 @@ int start(const std::string& path, bool check_only) {
 }  // namespace culvert::ctl
 
 int main(int argc, char** argv) {
+    if (culvert::ctl::wants_vswitchd(std::vector<std::string>(argv, argv + argc))) {
+        return culvert::ctl::run_vswitchd(argc, argv);
+    }
     CLI::App app{"culvertd joins virtual machines on different hosts into one network.\n"
                  "Exit status: 0 stopped as asked or --check found nothing, 1 the environment "
                  "lacks something,\n"
