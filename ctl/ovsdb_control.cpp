@@ -168,7 +168,23 @@ bool OvsdbControl::statistics_due() const {
 }
 
 ReportSource OvsdbControl::report_source() const {
-    return {configuration_, switch_, ofports_, failures_, installation_uuid_};
+    return {configuration_, switch_.model(), ofports_, switch_.underlay(), installation_uuid_};
+}
+
+CounterSource OvsdbControl::counters() {
+    CounterSource source;
+    source.totals = [this](const SwitchPort& port) { return switch_.totals(port); };
+    auto links = read_link_statistics();
+    const std::string trouble = links ? "" : links.error();
+    if (trouble != counters_trouble_ && !trouble.empty()) {
+        logger("ovsdb").warn("{} The switch's own stand in for them.", trouble);
+    }
+    counters_trouble_ = trouble;
+    source.links = links ? std::move(*links) : LinkStatisticsMap{};
+    if (configuration_.enable_statistics) {
+        source.system = system_statistics(options_.system);
+    }
+    return source;
 }
 
 /// Everything that is due, in one transaction; one at a time.
@@ -182,7 +198,7 @@ void OvsdbControl::write_back() {
     if (statistics_due()) {
         statistics_at_ =
             Clock::now() + std::chrono::milliseconds(configuration_.stats_update_interval_ms);
-        for (auto& [row, columns] : statistics_report(report_source())) {
+        for (auto& [row, columns] : statistics_report(report_source(), counters())) {
             report[row].merge(columns);
         }
     }

@@ -17,6 +17,8 @@
 #include "ctl/ovsdb/client.hpp"
 #include "ctl/ovsdb_configuration.hpp"
 #include "ctl/ovsdb_report.hpp"
+#include "ctl/switch.hpp"
+#include "ctl/system_statistics.hpp"
 
 namespace culvert::ctl {
 
@@ -25,6 +27,7 @@ struct OvsdbControlOptions {
     DesiredState base;    ///< What the database does not say.
     ovsdb::TlsFiles tls;  ///< Of the command line; files that it does not name come from SSL rows.
     std::string inventory = "/etc/xensource-inventory";
+    SystemFiles system;  ///< For Open_vSwitch.statistics.
 };
 
 class OvsdbControl final : public ControlSource {
@@ -52,6 +55,7 @@ private:
     void write_back();
     void on_written(const Result<nlohmann::json>& results);
     [[nodiscard]] ReportSource report_source() const;
+    [[nodiscard]] CounterSource counters();
     [[nodiscard]] bool statistics_due() const;
 
     boost::asio::io_context& io_;
@@ -67,6 +71,7 @@ private:
     std::map<std::string, std::string> failures_;
     std::set<std::string> warned_;  ///< Of the configuration that is applied.
     std::string held_off_;          ///< Why the database is not followed; logged once.
+    std::string counters_trouble_;  ///< The same of the kernel's counters.
 
     bool writing_ = false;                ///< A transaction is on its way.
     bool status_due_ = false;             ///< Something may differ from what the database has.

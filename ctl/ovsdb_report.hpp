@@ -2,20 +2,24 @@
 //
 // What the switch writes back into an Open_vSwitch database: for each row the columns that are the
 // switch's own, as they should read now. ovsdb_control.hpp writes what differs from the replica.
-// Control thread.
+// Nothing here asks the system: what it says is in the model, the mirror and the counters already,
+// but for the losses of sockets and DPDK devices. Control thread.
 #pragma once
 
-#include <cstdint>
 #include <functional>
 #include <map>
 #include <string>
+#include <unordered_map>
 #include <utility>
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "ctl/link_statistics.hpp"
 #include "ctl/ofports.hpp"
 #include "ctl/ovsdb_configuration.hpp"
-#include "ctl/switch.hpp"
+#include "ctl/switch_model.hpp"
+#include "ctl/totals.hpp"
+#include "ctl/underlay.hpp"
 
 namespace culvert::ctl {
 
@@ -24,24 +28,43 @@ using Report = std::map<TableAndRow, ovsdb::Row>;
 
 struct ReportSource {
     const OvsdbConfiguration& configuration;
-    const Switch& switch_;
+    const SwitchModel& model;
     const Ofports& ofports;
-    /// Interface name -> why it could not be opened, in OVS's words.
-    const std::map<std::string, std::string>& failures;
+    const Underlay& underlay;
     const std::string& installation_uuid;
 };
 
-/// Everything but counters: Bridge {datapath_id, datapath_version, status}, Port
-/// {bond_active_slave, status}, Interface {ofport, error, status, admin_state, link_state,
-/// link_resets, link_speed, duplex, mtu, mac_in_use, ifindex, lacp_current}, Open_vSwitch
-/// {datapath_types, iface_types, dpdk_initialized, dpdk_version}; not cur_cfg.
+struct CounterSource {
+    std::function<PortTotals(const SwitchPort&)> totals;
+    LinkStatisticsMap links;                    ///< What is not there is said by `totals` alone.
+    std::map<std::string, std::string> system;  ///< Open_vSwitch.statistics.
+};
+
+/// Ports of a model by name, for reports over all of them.
+class PortsByName {
+public:
+    explicit PortsByName(const SwitchModel& model);
+    /// Null while the interface has no port.
+    [[nodiscard]] const SwitchPort* find(const OvsdbInterface& interface) const;
+
+private:
+    std::unordered_map<std::string, const SwitchPort*> ports_;
+    std::unordered_map<std::string, const SwitchPort*> locals_;
+};
+
+/// Everything but counters: Bridge {datapath_id, datapath_version, status, rstp_status}, Port
+/// {bond_active_slave, status, rstp_status}, Interface {ofport, error, status, admin_state,
+/// link_state, link_resets, link_speed, duplex, mtu, mac_in_use, ifindex, lacp_current},
+/// Open_vSwitch {datapath_types, iface_types, dpdk_initialized, dpdk_version}; not cur_cfg. Of an
+/// interface that is not there: ofport -1, why, and the rest empty, counters too.
 [[nodiscard]] Report status_report(const ReportSource& source);
 
 /// Interface.statistics, Port.statistics, and Open_vSwitch.statistics when enabled (else empty).
-[[nodiscard]] Report statistics_report(const ReportSource& source);
+[[nodiscard]] Report statistics_report(const ReportSource& source, const CounterSource& counters);
 
-/// "update" operations (RFC 7047 section 5.2.3) for the columns that differ from the replica's; an
-/// empty array when nothing does.
+/// "update" operations (RFC 7047 section 5.2.3) for the columns that differ from the replica's, one
+/// for each row; an empty array when nothing does. Rows and columns that the replica does not have
+/// are left out.
 [[nodiscard]] nlohmann::json operations(const Report& report, const ovsdb::Replica& replica);
 
 }  // namespace culvert::ctl
