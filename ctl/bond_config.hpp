@@ -22,6 +22,14 @@ enum class BondMode : std::uint8_t {
 };
 enum class LacpMode : std::uint8_t { off, passive, active };
 
+/// What LACP says of one member: other_config of its Interface.
+struct LacpPortConfig {
+    std::uint16_t port_id = 0;            ///< lacp-port-id; 0: one of the switch's choosing.
+    std::uint16_t port_priority = 65535;  ///< lacp-port-priority.
+    std::uint16_t aggregation_key = 0;    ///< lacp-aggregation-key; 0: the first member's port id.
+    bool operator==(const LacpPortConfig&) const = default;
+};
+
 struct BondConfig {
     std::string name;
     std::string bridge;

@@ -152,6 +152,7 @@ struct PortConfig {  // [[port]]
     std::string devargs;    ///< dpdk only, required there.
     std::string peer;       ///< patch only, required there: the name of the other end.
     std::string bond;       ///< The bond whose member it is; empty: none. `bridge` is the bond's.
+    LacpPortConfig lacp;    ///< Of a member.
     VlanConfig vlan;
     std::optional<std::uint32_t> mtu;        ///< Set on the device; absent: follow the device.
     std::optional<tunnels::MacAddress> mac;  ///< tap only.

@@ -344,7 +344,11 @@ Builder::read_item(const Named& named, const OvsdbInterface& interface, Candidat
         return read.error;
     }
     read.port->bridge = interface.bridge;
-    read.port->vlan = plan.bond ? VlanConfig{} : plan.vlan;
+    if (plan.bond) {
+        read.port->lacp = read_ovsdb_lacp(row);  // The VLANs are the bond's.
+    } else {
+        read.port->vlan = plan.vlan;
+    }
     candidate.item = std::move(*read.port);
     return {};
 }
@@ -416,6 +420,7 @@ void Builder::admit_bond(std::size_t port, const std::vector<Candidate*>& member
     if (members.size() < 2) {
         for (Candidate* member : members) {
             std::get<PortConfig>(member->item).vlan = bond.vlan;
+            std::get<PortConfig>(member->item).lacp = {};
         }
         return;
     }

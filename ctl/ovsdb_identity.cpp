@@ -47,8 +47,15 @@ std::optional<MacAddress> member_mac(
     const std::function<std::optional<MacAddress>(const std::string& interface)>& mac_of
 ) {
     std::optional<MacAddress> lowest;
-    for (const OvsdbPort& port :
-         std::ranges::equal_range(configuration.ports, bridge, {}, &OvsdbPort::bridge)) {
+    // Ports are in the order of their bridges' names.
+    const auto first = std::lower_bound(
+        configuration.ports.begin(),
+        configuration.ports.end(),
+        bridge,
+        [](const OvsdbPort& port, const std::string& name) { return port.bridge < name; }
+    );
+    for (auto at = first; at != configuration.ports.end() && at->bridge == bridge; ++at) {
+        const OvsdbPort& port = *at;
         std::optional<MacAddress> mac = port.mac;
         if (!mac && (!tag || port.tag == tag)) {
             // The first interface that there is stands for the port, unless it is the bridge's own.

@@ -191,6 +191,19 @@ BondConfig read_ovsdb_bond(
     return bond;
 }
 
+LacpPortConfig read_ovsdb_lacp(const ovsdb::Row& interface) {
+    const OvsdbOptions options = ovsdb::column(interface, "other_config").map();
+    const auto number = [&](const char* key, std::uint16_t otherwise) {
+        const std::int64_t value = integer_option(options, key, 0);
+        return value >= 1 && value <= 65535 ? static_cast<std::uint16_t>(value) : otherwise;
+    };
+    LacpPortConfig lacp;
+    lacp.port_id = number("lacp-port-id", lacp.port_id);
+    lacp.port_priority = number("lacp-port-priority", lacp.port_priority);
+    lacp.aggregation_key = number("lacp-aggregation-key", lacp.aggregation_key);
+    return lacp;
+}
+
 namespace {
 
 /// A DPDK device name of the interface's own, the same at every start.

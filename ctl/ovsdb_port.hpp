@@ -31,6 +31,9 @@ struct OvsdbVlan {
     const ovsdb::Row& port, const std::string& name, std::vector<std::string>& warnings
 );
 
+/// The lacp-* keys in other_config of an Interface; what is out of range counts as absent.
+[[nodiscard]] LacpPortConfig read_ovsdb_lacp(const ovsdb::Row& interface);
+
 struct OvsdbDevice {
     /// Without bridge, VLANs and bond. Nothing: `error` says why.
     std::optional<PortConfig> port;

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <set>
 #include <sstream>
 #include <system_error>
 
@@ -363,8 +364,41 @@ void warn_of_ignored_columns(
     }
 }
 
+namespace {
+
+std::set<std::string> interface_columns() {
+    return {
+        "name",
+        "type",
+        "options",
+        "mac",
+        "ofport_request",
+        "mtu_request",
+        "ingress_policing_rate",
+        "ingress_policing_kpkts_rate",
+        "bfd",
+        "cfm_mpid",
+        "lldp",
+        "other_config",
+        "ofport",
+        "error",
+        "status",
+        "admin_state",
+        "link_state",
+        "link_resets",
+        "link_speed",
+        "duplex",
+        "mtu",
+        "mac_in_use",
+        "ifindex",
+        "statistics",
+        "lacp_current"};
+}
+
+}  // namespace
+
 const ovsdb::Wanted& wanted_columns() {
-    static const ovsdb::Wanted kWanted{
+    static const ovsdb::Wanted wanted{
         {"Open_vSwitch",
          {"bridges",
           "ssl",
@@ -414,35 +448,10 @@ const ovsdb::Wanted& wanted_columns() {
           "bond_active_slave",
           "status",
           "statistics"}},
-        {"Interface",
-         {"name",
-          "type",
-          "options",
-          "mac",
-          "ofport_request",
-          "mtu_request",
-          "ingress_policing_rate",
-          "ingress_policing_kpkts_rate",
-          "bfd",
-          "cfm_mpid",
-          "lldp",
-          "other_config",
-          "ofport",
-          "error",
-          "status",
-          "admin_state",
-          "link_state",
-          "link_resets",
-          "link_speed",
-          "duplex",
-          "mtu",
-          "mac_in_use",
-          "ifindex",
-          "statistics",
-          "lacp_current"}},
+        {"Interface", interface_columns()},
         {"SSL", {"private_key", "certificate", "ca_cert"}},
     };
-    return kWanted;
+    return wanted;
 }
 
 }  // namespace culvert::ctl

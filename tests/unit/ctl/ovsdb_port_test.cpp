@@ -378,6 +378,19 @@ TEST(OvsdbPort, ABondHasEveryOption) {
     EXPECT_THAT(configuration.warnings, IsEmpty());
 }
 
+TEST(OvsdbPort, MembersSayOfThemselvesWhatLacpSays) {
+    OvsdbRows rows = with_bond();
+    const auto set = [&](const std::string& name, const OvsdbRows::Options& options) {
+        rows.set("Interface", name, "other_config", ovsdb::map_of(options));
+    };
+    set("e0", {{"lacp-port-id", "7"}, {"lacp-port-priority", "8"}, {"lacp-aggregation-key", "9"}});
+    set("e1",
+        {{"lacp-port-id", "65536"}, {"lacp-port-priority", "0"}, {"lacp-aggregation-key", "-1"}});
+    const OvsdbConfiguration configuration = made(rows);
+    EXPECT_EQ(named(configuration.state.ports, "e0").lacp, (LacpPortConfig{7, 8, 9}));
+    EXPECT_EQ(named(configuration.state.ports, "e1").lacp, LacpPortConfig{});
+}
+
 TEST(OvsdbPort, ABondsBadOptionsAreReplaced) {
     OvsdbRows rows = with_bond();
     rows.set("Port", "bond0", "bond_mode", OvsdbRows::text("stable"));
