@@ -2,14 +2,16 @@
 //
 // A DPDK Ethernet device: a PCI NIC or a virtual device (vhost, memif, af_xdp, pcap, ...). The
 // device is asked for no checksum or segmentation offload, as tunnels finish packets in software
-// anyhow and devices differ; what a device hands over unfinished all the same (vhost: a guest's
-// super-frames) becomes an Offload. Chains are copied into one buffer for devices that take none.
-// Not handled: VLAN stripping (never switched on), LRO of NICs, interrupts (the port must be
-// polled). receive(): one worker a queue; transmit(): any worker; the rest: control thread.
+// anyhow and devices differ. The exception is a guest behind vhost, to whom an Offload is passed on
+// as it is, and whose super-frames and pending checksums become one. Chains are copied into one
+// buffer for devices that take none. Not handled: VLAN stripping (never switched on), LRO of NICs,
+// interrupts (the port must be polled). receive(): one worker a queue; transmit(): any worker; the
+// rest: control thread.
 
 #include "dataplane/port.hpp"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstring>
 #include <optional>
@@ -21,6 +23,8 @@
 #include <rte_ethdev.h>
 #include <rte_spinlock.h>
 
+#include "dataplane/offload.hpp"
+#include "dataplane/vhost_guest.hpp"
 #include "dataplane/virtio_header.hpp"
 
 namespace culvert::dataplane {
@@ -130,7 +134,9 @@ public:
     [[nodiscard]] std::size_t
     transmit(unsigned worker, std::span<rte_mbuf*> burst) noexcept override;
     [[nodiscard]] int wake_fd(unsigned /*queue*/) const noexcept override { return -1; }
-    [[nodiscard]] bool carries_offloads() const noexcept override { return false; }
+    [[nodiscard]] bool carries_offloads() const noexcept override {
+        return guest_ && guest_->takes_offloads();
+    }
     [[nodiscard]] PortInfo info() const override;
     [[nodiscard]] PortErrors errors() const override;
 
@@ -141,6 +147,9 @@ private:
     [[nodiscard]] std::string set_mtu(std::uint32_t mtu);
     [[nodiscard]] bool create_linear_pool();
     [[nodiscard]] bool make_sendable(rte_mbuf*& packet) const noexcept;
+    [[nodiscard]] bool prepare(rte_mbuf*& packet, Offload& asked) const noexcept;
+    void send_finished(std::uint16_t queue, rte_mbuf* packet) noexcept;
+    void send_one(std::uint16_t queue, rte_mbuf* packet) noexcept;
     [[nodiscard]] std::size_t send(std::uint16_t queue, std::span<rte_mbuf*> packets) noexcept;
 
     /// Buffers for a whole frame, where it is larger than ours and the device takes no chains.
@@ -153,7 +162,8 @@ private:
     unsigned rx_queues_;
     unsigned tx_queues_;
     bool sends_chains_;
-    std::vector<QueueLock> tx_locks_;  ///< Empty when each worker has its own queue.
+    std::unique_ptr<VhostGuest> guest_;  ///< Of a vhost device only.
+    std::vector<QueueLock> tx_locks_;    ///< Empty when each worker has its own queue.
     /// Written by any worker, so not beside what all of them read.
     alignas(RTE_CACHE_LINE_SIZE) std::atomic<std::uint64_t> rx_malformed_ = 0;
     std::atomic<std::uint64_t> tx_errors_ = 0;
@@ -258,20 +268,72 @@ std::size_t EthdevPort::send(std::uint16_t queue, std::span<rte_mbuf*> packets) 
     return sent;
 }
 
+/// Makes the packet one that the device can send as it is. `asked` is set to what the guest was
+/// asked to do. False when it cannot be.
+bool EthdevPort::prepare(rte_mbuf*& packet, Offload& asked) const noexcept {
+    asked = {};
+    if (!guest_ || !packet::has_offload(packet)) [[likely]] {
+        return make_sendable(packet);
+    }
+    const Offload pending = packet::offload(packet);
+    packet->ol_flags &= kMbufKindFlags | packet::kOffloadPending;
+    if (!guest_->takes_offloads() || !VhostGuest::ask(packet, pools_.packets)) {
+        return false;
+    }
+    asked = pending;
+    return true;
+}
+
+void EthdevPort::send_one(std::uint16_t queue, rte_mbuf* packet) noexcept {
+    if (!make_sendable(packet) || send(queue, std::span(&packet, 1)) == 0) {
+        tx_errors_.fetch_add(1, std::memory_order_relaxed);
+        rte_pktmbuf_free(packet);
+    }
+}
+
+/// Sends a packet that prepare() refused: finished in software where that is what it lacks, as when
+/// the guest was replaced by one that takes less.
+void EthdevPort::send_finished(std::uint16_t queue, rte_mbuf* packet) noexcept {
+    if (guest_ && packet::has_offload(packet) &&
+        packet::offload(packet).gso_type != GsoType::none) {
+        Segmenter segments(packet, pools_.packets, pools_.shares);
+        while (rte_mbuf* segment = segments.next()) {
+            send_one(queue, segment);
+        }
+        tx_errors_.fetch_add(segments.failed() ? 1 : 0, std::memory_order_relaxed);
+        return;
+    }
+    rte_mbuf* finished =
+        guest_ && packet::has_offload(packet) ? finish_checksum(packet, pools_.packets) : nullptr;
+    if (finished == nullptr) {
+        tx_errors_.fetch_add(1, std::memory_order_relaxed);
+        rte_pktmbuf_free(packet);
+        return;
+    }
+    send_one(queue, finished);
+}
+
 std::size_t EthdevPort::transmit(unsigned worker, std::span<rte_mbuf*> burst) noexcept {
     const auto queue = static_cast<std::uint16_t>(worker % tx_queues_);
+    std::array<Offload, kBurstMax> asked;
     std::size_t done = 0;
     while (done < burst.size()) {
         std::size_t end = done;
-        while (end < burst.size() && end - done < kBurstMax && make_sendable(burst[end])) {
+        while (end < burst.size() && end - done < kBurstMax &&
+               prepare(burst[end], asked[end - done])) {
             ++end;
         }
         if (end == done) {
-            tx_errors_.fetch_add(1, std::memory_order_relaxed);
-            rte_pktmbuf_free(burst[done++]);
+            send_finished(queue, burst[done++]);
             continue;
         }
-        done += send(queue, burst.subspan(done, end - done));
+        const std::size_t sent = send(queue, burst.subspan(done, end - done));
+        for (std::size_t i = sent; i < end - done; ++i) {
+            if (asked[i].checksum_start != 0) {
+                VhostGuest::unask(burst[done + i], asked[i]);
+            }
+        }
+        done += sent;
         if (done < end) {
             break;  // The queue is full.
         }
@@ -427,6 +489,9 @@ std::string EthdevPort::start(const rte_eth_dev_info& device, const EthdevPortOp
         return "cannot receive all multicast: " + error_text(result);
     }
     static_cast<void>(rte_eth_stats_reset(port_));
+    if (driver_ == "net_vhost") {
+        guest_ = std::make_unique<VhostGuest>(port_);
+    }
     return {};
 }
 
@@ -465,7 +530,7 @@ claim_device(const std::string& devargs, const std::string& what) {
     std::optional<std::uint16_t> port = devargs.empty() ? std::nullopt : find_port(devargs);
     const bool probe = !port;
     if (probe) {
-        const int result = rte_dev_probe(devargs.c_str());
+        const int result = rte_dev_probe(with_vhost_offloads(devargs).c_str());
         if (result != 0) {
             return tl::unexpected(
                 what + probe_error(result) +

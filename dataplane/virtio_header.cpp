@@ -215,6 +215,17 @@ bool is_tunnelled_super_frame(const rte_mbuf* packet) noexcept {
     return !l4 || l4->start != offload.checksum_start;
 }
 
+std::optional<PendingHeaders> find_pending_headers(const rte_mbuf* packet) noexcept {
+    const Offload offload = packet::offload(packet);
+    const std::optional<L4> l4 = find_l4(packet);
+    if (!l4 || l4->start != offload.checksum_start ||
+        l4->checksum_offset != offload.checksum_offset) {
+        return std::nullopt;
+    }
+    return PendingHeaders{
+        static_cast<std::uint16_t>(l4->l3_start), RTE_ETH_IS_IPV4_HDR(l4->ptype) != 0};
+}
+
 DropReason set_offload_from_headers(
     rte_mbuf* packet, std::uint16_t gso_bytes, bool checksum_complete
 ) noexcept {

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "dataplane/packet.hpp"
 #include "tunnels/drop_reason.hpp"
@@ -46,6 +47,14 @@ inline constexpr std::uint8_t kVirtioGsoEcn = 0x80;  ///< The first segment's CW
 /// True for a super-frame inside a tunnel (the kernel's own VXLAN device over veth sends them): the
 /// L4 header to segment is not the one behind the first IP header, which the header cannot say.
 [[nodiscard]] bool is_tunnelled_super_frame(const rte_mbuf* packet) noexcept;
+
+/// Where the IP header is in front of the L4 header that the pending work of a packet is about;
+/// nothing when that is not the first IP header of the frame (a tunnel's).
+struct PendingHeaders {
+    std::uint16_t l3_start = 0;
+    bool is_v4 = false;
+};
+[[nodiscard]] std::optional<PendingHeaders> find_pending_headers(const rte_mbuf* packet) noexcept;
 
 /// Gives a packet the pending work that a sender described without offsets, by reading its L3 and
 /// L4 headers: an L4 checksum, and segments of `gso_bytes` unless 0. With `checksum_complete` the

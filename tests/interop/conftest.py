@@ -37,9 +37,14 @@ def tshark(environment: None) -> None:
 
 
 @pytest.fixture(scope="session")
-def guest(environment: None):
-    """The QEMU guest, booted once."""
+def guest_tools(environment: None) -> None:
+    """QEMU, and what a guest's image is made of."""
     _require(GUEST_TOOLS, *guest_image.missing())
+
+
+@pytest.fixture(scope="session")
+def guest(guest_tools: None):
+    """The QEMU guest, booted once."""
     image = guest_image.build()
     with Lab() as laboratory:
         yield Guest(laboratory, image).start()

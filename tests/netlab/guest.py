@@ -15,6 +15,7 @@ import itertools
 import random
 import re
 import select
+import signal
 import socket
 import time
 
@@ -50,32 +51,45 @@ class Guest:
         self._numbers = itertools.count()
         self.process: Process | None = None
 
-    def start(self) -> Guest:
+    def _make_wire(self) -> None:
         self.ns.ip("link", "add", "name", "wire", "type", "bridge", "mcast_snooping", 0)
         self.ns.ip("tuntap", "add", "tap0", "mode", "tap")
         self.ns.ip("link", "set", "dev", "tap0", "mtu", UNDERLAY_MTU, "master", "wire", "up")
         self.ns.ip("link", "set", "dev", "wire", "mtu", UNDERLAY_MTU, "up")
+
+    def _network(self) -> tuple[str, ...]:
+        """QEMU's words for the guest's NIC."""
         # The guest finishes its checksums itself (csum=off): with offload, the kernel would put the
         # GRE checksums of its tunnels on the wire as zero.
-        self.process = self.ns.spawn(
-            *("qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-smp", 1, "-m", _MEMORY_MB),
-            *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
-            *("-serial", f"file:{self._console}"),
-            *("-serial", f"unix:{self._shell_path},server=on,wait=off"),
-            *("-kernel", self._image.kernel, "-initrd", self._image.initrd),
-            *("-append", "console=ttyS0 quiet panic=-1"),
+        return (
             *("-netdev", "tap,id=n0,ifname=tap0,script=no,downscript=no,vhost=off"),
             *("-device", "virtio-net-pci,netdev=n0,romfile=,csum=off,mac=02:00:ac:14:00:02"),
-            name="qemu",
+            "-no-reboot",
         )
-        wait_until(self._ready, "the guest is up", _BOOT_TIMEOUT_S, interval_s=0.05)
-        self._shell = socket.socket(socket.AF_UNIX)
-        self._shell.connect(str(self._shell_path))
+
+    def _set_addresses(self) -> None:
         self.sh(
             f"ip link set eth0 mtu {UNDERLAY_MTU} up",
             f"ip addr add {underlay_address(_INDEX, 4)}/24 dev eth0",
             f"ip addr add {underlay_address(_INDEX, 6)}/64 dev eth0 nodad",
         )
+
+    def start(self) -> Guest:
+        self._make_wire()
+        self.process = self.ns.spawn(
+            *("qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-smp", 1, "-m", _MEMORY_MB),
+            *("-nodefaults", "-no-user-config", "-display", "none"),
+            *("-serial", f"file:{self._console}"),
+            *("-serial", f"unix:{self._shell_path},server=on,wait=off"),
+            *("-kernel", self._image.kernel, "-initrd", self._image.initrd),
+            *("-append", "console=ttyS0 quiet panic=-1"),
+            *self._network(),
+            name="qemu",
+        )
+        wait_until(self._ready, "the guest is up", _BOOT_TIMEOUT_S, interval_s=0.05)
+        self._shell = socket.socket(socket.AF_UNIX)
+        self._shell.connect(str(self._shell_path))
+        self._set_addresses()
         return self
 
     def console(self) -> str:
@@ -132,6 +146,57 @@ class Guest:
         if found is None:
             raise LabError(f"the guest's ping {target} said: {text}")
         return int(found[2])
+
+
+class VhostGuest(Guest):
+    """A guest whose NIC is a vhost-user port, with the offloads of a Linux guest on; QEMU has the
+    socket, so that switch and guest find each other whichever starts last."""
+
+    def __init__(self, lab: Lab, image: GuestImage, index: int) -> None:
+        super().__init__(lab, image)
+        self.index = index
+        self.socket = lab.directory / "vhost.sock"
+
+    def _make_wire(self) -> None:
+        pass
+
+    def _network(self) -> tuple[str, ...]:
+        # The switch maps the guest's memory. Interrupts by MSI-X crash this QEMU without KVM.
+        return (
+            *("-object", f"memory-backend-memfd,id=mem,size={_MEMORY_MB}M,share=on"),
+            *("-machine", "pc,memory-backend=mem"),
+            *("-chardev", f"socket,id=c0,path={self.socket},server=on,wait=off"),
+            *("-netdev", "vhost-user,id=n0,chardev=c0,queues=1"),
+            *("-device", f"virtio-net-pci,netdev=n0,romfile=,vectors=0,mac={vm_mac(self.index)}"),
+        )
+
+    def _set_addresses(self) -> None:
+        self.sh("ip link set eth0 up", f"ip addr add {vm_address(self.index, 4)}/24 dev eth0")
+
+    def has_feature(self, bit: int) -> bool:
+        """Whether driver and switch have agreed on a feature bit of virtio-net."""
+        return self.sh("cat /sys/class/net/eth0/device/features")[bit] == "1"
+
+    def reboot(self) -> None:
+        boots = self.console().count(guest_image.READY)
+        assert self._shell is not None
+        self._shell.sendall(b"busybox reboot -f\n")
+        wait_until(
+            lambda: self.console().count(guest_image.READY) > boots,
+            "the guest is up again",
+            _BOOT_TIMEOUT_S,
+            interval_s=0.05,
+        )
+        self._set_addresses()
+
+    def restart(self) -> None:
+        """Ends QEMU as a crash would, and starts it anew."""
+        assert self.process is not None and self._shell is not None
+        self.process.stop(signal.SIGKILL)
+        self._shell.close()
+        for path in (self._shell_path, self.socket, self._console):
+            path.unlink(missing_ok=True)
+        self.start()
 
 
 class GuestPeer:

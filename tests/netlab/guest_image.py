@@ -31,8 +31,9 @@ GUEST_TOOLS = {
     "dash": "dash",
     "tc": "iproute2",
     "ldd": "libc-bin",
+    "iperf3": "iperf3",
 }
-_COPIED = ("dash", "ip", "tc", "ping")
+_COPIED = ("dash", "ip", "tc", "ping", "iperf3")
 _MODULES = (
     *("virtio_pci", "virtio_net"),
     *("ip_gre", "ip6_gre", "vxlan", "geneve"),

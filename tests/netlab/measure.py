@@ -84,7 +84,7 @@ def _listens(process: Process, port: int) -> bool:
 
 
 @contextlib.contextmanager
-def _iperf_server(node: Namespace) -> Iterator[Process]:
+def iperf_server(node: Namespace) -> Iterator[Process]:
     """A server for one test: one that goes on may still be busy with its last client."""
     process = node.spawn(
         "iperf3", "--server", "--one-off", "--forceflush", name=f"{node.name}-iperf3"
@@ -122,7 +122,7 @@ def iperf(
     options = ["--client", address, "--time", seconds, "--parallel", streams, "--json"]
     options += ["--reverse"] if reverse else []
     options += ["--udp", "--bitrate", "50M"] if udp else []
-    with _iperf_server(server):
+    with iperf_server(server):
         done = client.run("iperf3", *options, check=False, timeout_s=seconds + 40)
     try:
         result = json.loads(done.stdout)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The ethdev port over DPDK's virtual devices: null, ring (a loopback), pcap (files), and vhost
-// with virtio_user as its guest. Needs no privilege.
+// The ethdev port over DPDK's virtual devices: null, ring (a loopback) and pcap (files). Needs no
+// privilege.
 
 #include <array>
 #include <cstdlib>
@@ -19,6 +19,7 @@
 #include <rte_ethdev.h>
 #include <rte_log.h>
 
+#include "tests/unit/dataplane/ethdev_ports.hpp"
 #include "tests/unit/dataplane/port_packets.hpp"
 #include "tests/unit/dataplane/private_netns.hpp"
 
@@ -26,78 +27,16 @@ namespace culvert::dataplane {
 namespace {
 
 using testing::make_packet;
+using testing::make_udp_or_tcp;
+using testing::open;
+using testing::open_or_throw;
+using testing::options_for;
 using testing::packet_bytes;
 using testing::receive_each;
+using testing::receive_one;
+using testing::TemporaryDirectory;
 using testing::transmit_one;
 using Bytes = std::vector<std::uint8_t>;
-
-/// An IPv4 frame with UDP or TCP (without options) of this size in all.
-Bytes make_frame(std::size_t bytes, std::uint8_t seed, std::uint8_t protocol = 17) {
-    constexpr std::array<std::uint8_t, 34> kHeaders{2, 0, 0,    0, 0, 2, 2, 0, 0, 0, 0, 1,
-                                                    8, 0, 0x45, 0, 0, 0, 0, 0, 0, 0, 64};
-    const std::size_t total = bytes - 14;
-    Bytes frame(bytes);
-    std::copy(kHeaders.begin(), kHeaders.end(), frame.begin());
-    frame[16] = static_cast<std::uint8_t>(total >> 8U);
-    frame[17] = static_cast<std::uint8_t>(total & 0xffU);
-    frame[23] = protocol;
-    frame[26] = 10;
-    frame[30] = 10;
-    for (std::size_t i = 34; i < bytes; ++i) {
-        frame[i] = static_cast<std::uint8_t>(i * 11 + i / 256 + seed);
-    }
-    const std::size_t udp_bytes = total - 20;
-    frame[38] = static_cast<std::uint8_t>(udp_bytes >> 8U);
-    frame[39] = static_cast<std::uint8_t>(udp_bytes & 0xffU);
-    if (protocol == 6) {
-        frame[46] = 0x50;
-        frame[47] = 0x10;
-    }
-    return frame;
-}
-
-EthdevPortOptions options_for(const std::string& devargs) {
-    EthdevPortOptions options;
-    options.name = "p0";
-    options.devargs = devargs;
-    return options;
-}
-
-Result<std::unique_ptr<Port>> open(const EthdevPortOptions& options) {
-    return open_ethdev_port(options, testing::packet_pools());
-}
-
-std::unique_ptr<Port> open_or_throw(const EthdevPortOptions& options) {
-    auto port = open(options);
-    if (!port) {
-        throw std::runtime_error(port.error());
-    }
-    return std::move(*port);
-}
-
-rte_mbuf* receive_one(Port& port) {
-    rte_mbuf* packet = nullptr;
-    return port.receive(0, std::span(&packet, 1)) == 1 ? packet : nullptr;
-}
-
-class TemporaryDirectory {
-public:
-    TemporaryDirectory() {
-        std::string name = (std::filesystem::temp_directory_path() / "culvert_XXXXXX").string();
-        if (::mkdtemp(name.data()) == nullptr) {
-            throw std::runtime_error("no temporary directory");
-        }
-        directory_ = name;
-    }
-    ~TemporaryDirectory() { std::filesystem::remove_all(directory_); }
-    TemporaryDirectory(const TemporaryDirectory&) = delete;
-    TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-
-    [[nodiscard]] std::string path(const std::string& name) const { return directory_ / name; }
-
-private:
-    std::filesystem::path directory_;
-};
 
 class EthdevPcapTest : public ::testing::Test {
 protected:
@@ -184,7 +123,7 @@ TEST(EthdevPort, FreesWhatItTransmits) {
     const auto port = open_or_throw(options_for("net_null0,no-rx=1"));
     std::array<rte_mbuf*, 100> burst{};
     for (std::size_t i = 0; i < burst.size(); ++i) {
-        burst[i] = make_packet(make_frame(100, static_cast<std::uint8_t>(i)));
+        burst[i] = make_packet(make_udp_or_tcp(100, static_cast<std::uint8_t>(i)));
     }
     EXPECT_EQ(port->transmit(0, burst), burst.size());
     EXPECT_EQ(port->receive(0, burst), 0U);
@@ -193,13 +132,13 @@ TEST(EthdevPort, FreesWhatItTransmits) {
 TEST(EthdevPort, CarriesPacketsAndLeavesNoFlags) {
     const testing::LeakCheck leak_check;
     const auto port = open_or_throw(options_for("net_ring0"));
-    rte_mbuf* packet = make_packet(make_frame(5000, 1));
+    rte_mbuf* packet = make_packet(make_udp_or_tcp(5000, 1));
     packet::set_offload(packet, {34, 6, GsoType::none, 0, 0});
     packet->ol_flags |= RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_VLAN | RTE_MBUF_F_RX_VLAN;
     ASSERT_TRUE(transmit_one(*port, packet));
     packet = receive_one(*port);
     ASSERT_NE(packet, nullptr);
-    EXPECT_EQ(packet_bytes(packet), make_frame(5000, 1));
+    EXPECT_EQ(packet_bytes(packet), make_udp_or_tcp(5000, 1));
     EXPECT_EQ(packet->ol_flags, 0U);
     rte_pktmbuf_free(packet);
 }
@@ -225,25 +164,25 @@ protected:
 };
 
 TEST_F(EthdevFlagsTest, AChecksumThatASenderLeftOutIsPending) {
-    rte_mbuf* packet = loop(make_frame(100, 1), RTE_MBUF_F_RX_L4_CKSUM_NONE);
+    rte_mbuf* packet = loop(make_udp_or_tcp(100, 1), RTE_MBUF_F_RX_L4_CKSUM_NONE);
     ASSERT_NE(packet, nullptr);
     ASSERT_TRUE(packet::has_offload(packet));
     EXPECT_EQ(packet::offload(packet).checksum_start, 34);
     EXPECT_EQ(packet::offload(packet).checksum_offset, 6);
     EXPECT_EQ(packet::offload(packet).gso_type, GsoType::none);
-    EXPECT_EQ(packet_bytes(packet), make_frame(100, 1));
+    EXPECT_EQ(packet_bytes(packet), make_udp_or_tcp(100, 1));
     rte_pktmbuf_free(packet);
 }
 
 TEST_F(EthdevFlagsTest, AMergedPacketIsASuperFrame) {
     const std::uint64_t flags = RTE_MBUF_F_RX_LRO | RTE_MBUF_F_RX_L4_CKSUM_NONE;
-    rte_mbuf* packet = loop(make_frame(9000, 1, 6), flags, 1400);
+    rte_mbuf* packet = loop(make_udp_or_tcp(9000, 1, 6), flags, 1400);
     ASSERT_NE(packet, nullptr);
     ASSERT_TRUE(packet::has_offload(packet));
     EXPECT_EQ(packet::offload(packet).gso_type, GsoType::tcp4);
     EXPECT_EQ(packet::offload(packet).gso_bytes, 1400);
     EXPECT_EQ(packet::offload(packet).header_bytes, 54);
-    EXPECT_EQ(packet_bytes(packet), make_frame(9000, 1, 6));
+    EXPECT_EQ(packet_bytes(packet), make_udp_or_tcp(9000, 1, 6));
     rte_pktmbuf_free(packet);
 }
 
@@ -252,7 +191,7 @@ TEST_F(EthdevFlagsTest, OtherFlagsAreNoPendingWork) {
          {RTE_MBUF_F_RX_L4_CKSUM_GOOD | RTE_MBUF_F_RX_IP_CKSUM_GOOD,
           RTE_MBUF_F_RX_L4_CKSUM_BAD,
           RTE_MBUF_F_RX_RSS_HASH | RTE_MBUF_F_RX_VLAN}) {
-        rte_mbuf* packet = loop(make_frame(100, 1), flags);
+        rte_mbuf* packet = loop(make_udp_or_tcp(100, 1), flags);
         ASSERT_NE(packet, nullptr);
         EXPECT_EQ(packet->ol_flags, 0U);
         rte_pktmbuf_free(packet);
@@ -260,10 +199,10 @@ TEST_F(EthdevFlagsTest, OtherFlagsAreNoPendingWork) {
 }
 
 TEST_F(EthdevFlagsTest, ASuperFrameThatCannotBeIsDroppedAndCounted) {
-    EXPECT_EQ(loop(make_frame(3000, 1, 1), RTE_MBUF_F_RX_LRO, 1400), nullptr);
+    EXPECT_EQ(loop(make_udp_or_tcp(3000, 1, 1), RTE_MBUF_F_RX_LRO, 1400), nullptr);
     EXPECT_EQ(ring_port->errors().rx_malformed, 1U);
     EXPECT_EQ(ring_port->errors().rx_errors, 1U);
-    rte_mbuf* packet = loop(make_frame(100, 1), 0);
+    rte_mbuf* packet = loop(make_udp_or_tcp(100, 1), 0);
     ASSERT_NE(packet, nullptr);
     rte_pktmbuf_free(packet);
 }
@@ -276,7 +215,7 @@ TEST(EthdevPort, TakesOnlyWhatTheQueueHolds) {
     std::size_t count = kBurstMax;
     while (count == kBurstMax && taken < 3000) {
         for (rte_mbuf*& packet : burst) {
-            packet = make_packet(make_frame(60, 1));
+            packet = make_packet(make_udp_or_tcp(60, 1));
         }
         count = port->transmit(0, burst);
         taken += count;
@@ -294,7 +233,7 @@ TEST(EthdevPort, TakesOnlyWhatTheQueueHolds) {
 TEST_F(EthdevPcapTest, ReadsAndWritesFiles) {
     std::vector<Bytes> frames;
     for (const std::size_t bytes : {60UL, 1514UL, 2048UL, 2049UL, 9014UL}) {
-        frames.push_back(make_frame(bytes, static_cast<std::uint8_t>(bytes)));
+        frames.push_back(make_udp_or_tcp(bytes, static_cast<std::uint8_t>(bytes)));
     }
     write_pcap("in.pcap", frames);
     {
@@ -315,7 +254,7 @@ TEST_F(EthdevPcapTest, ReadsAndWritesFiles) {
 }
 
 TEST_F(EthdevPcapTest, MakesChainsOneBufferForADeviceThatTakesNone) {
-    const Bytes frame = make_frame(1400, 1);
+    const Bytes frame = make_udp_or_tcp(1400, 1);
     {
         const auto port = open_or_throw(options_for("net_pcap0,tx_pcap=" + path("out.pcap")));
         // In place, and as a copy where the first segment is shared.
@@ -327,7 +266,7 @@ TEST_F(EthdevPcapTest, MakesChainsOneBufferForADeviceThatTakesNone) {
         EXPECT_EQ(packet_bytes(original), frame);
         ASSERT_TRUE(transmit_one(*port, original));
         // A frame that fits no buffer at this MTU is refused; the next one goes.
-        std::array<rte_mbuf*, 2> burst{make_packet(make_frame(4000, 2)), make_packet(frame)};
+        std::array<rte_mbuf*, 2> burst{make_packet(make_udp_or_tcp(4000, 2)), make_packet(frame)};
         EXPECT_EQ(port->transmit(0, burst), 2U);
         EXPECT_EQ(port->errors().tx_errors, 1U);
     }
@@ -346,7 +285,7 @@ TEST_F(EthdevPcapTest, WritesNothingBehindSharedBytes) {
     const std::array<Bytes, 2> tails{Bytes(200, 0x11), Bytes(200, 0x22)};
     {
         const auto port = open_or_throw(options_for("net_pcap0,tx_pcap=" + path("out.pcap")));
-        rte_mbuf* head = make_packet(make_frame(100, 1));
+        rte_mbuf* head = make_packet(make_udp_or_tcp(100, 1));
         std::array<rte_mbuf*, 2> burst{
             behind_shared(head, tails[0]), behind_shared(head, tails[1])};
         EXPECT_EQ(port->transmit(0, burst), 2U);
@@ -355,7 +294,7 @@ TEST_F(EthdevPcapTest, WritesNothingBehindSharedBytes) {
     const std::vector<Bytes> frames = read_pcap("out.pcap");
     ASSERT_EQ(frames.size(), 2U);
     for (std::size_t i = 0; i < frames.size(); ++i) {
-        EXPECT_EQ(Bytes(frames[i].begin(), frames[i].begin() + 100), make_frame(100, 1));
+        EXPECT_EQ(Bytes(frames[i].begin(), frames[i].begin() + 100), make_udp_or_tcp(100, 1));
         EXPECT_EQ(Bytes(frames[i].begin() + 100, frames[i].end()), tails[i]);
     }
 }
@@ -373,7 +312,7 @@ TEST_F(EthdevPcapTest, WorkersShareAQueueUnderALock) {
         for (std::size_t worker = 0; worker < packets.size(); ++worker) {
             for (std::size_t i = 0; i < kEach; ++i) {
                 packets[worker].push_back(
-                    make_packet(make_frame(300, static_cast<std::uint8_t>(worker)))
+                    make_packet(make_udp_or_tcp(300, static_cast<std::uint8_t>(worker)))
                 );
             }
         }
@@ -391,8 +330,8 @@ TEST_F(EthdevPcapTest, WorkersShareAQueueUnderALock) {
     }
     std::array<std::size_t, 2> count{};
     for (const Bytes& frame : read_pcap("out.pcap")) {
-        const bool is_first = frame == make_frame(300, 0);
-        ASSERT_TRUE(is_first || frame == make_frame(300, 1));
+        const bool is_first = frame == make_udp_or_tcp(300, 0);
+        ASSERT_TRUE(is_first || frame == make_udp_or_tcp(300, 1));
         ++count[is_first ? 0 : 1];
     }
     EXPECT_EQ(count[0], kEach);
@@ -400,7 +339,7 @@ TEST_F(EthdevPcapTest, WorkersShareAQueueUnderALock) {
 }
 
 TEST_F(EthdevPcapTest, UsesTheQueuesThereAre) {
-    write_pcap("in.pcap", {make_frame(60, 1)});
+    write_pcap("in.pcap", {make_udp_or_tcp(60, 1)});
     EthdevPortOptions options =
         options_for("net_pcap0,rx_pcap=" + path("in.pcap") + ",tx_pcap=" + path("out.pcap"));
     options.rx_queues = 4;
@@ -450,112 +389,6 @@ TEST(EthdevPort, RefusesADeviceThatIsInUse) {
     );
     rte_mbuf* packet = receive_one(*port);
     EXPECT_NE(packet, nullptr);
-    rte_pktmbuf_free(packet);
-}
-
-/// A vhost port with a guest that leaves checksums and segmentation to us.
-class EthdevVhostTest : public ::testing::Test {
-protected:
-    EthdevVhostTest() {
-        rte_log_set_level_pattern("lib.vhost.*", RTE_LOG_WARNING);
-        const std::string socket = directory.path("vhost.sock");
-        host_port = open_or_throw(options_for("net_vhost0,tso=1,iface=" + socket));
-        const std::string guest = "net_virtio_user0,path=" + socket;
-        rte_eth_conf conf{};
-        conf.txmode.offloads = kGuestOffloads;
-        if (rte_dev_probe(guest.c_str()) != 0 ||
-            rte_eth_dev_get_port_by_name("net_virtio_user0", &guest_id) != 0 ||
-            rte_eth_dev_configure(guest_id, 1, 1, &conf) != 0 ||
-            rte_eth_rx_queue_setup(guest_id, 0, 256, 0, nullptr, testing::packet_pool()) != 0 ||
-            rte_eth_tx_queue_setup(guest_id, 0, 256, 0, nullptr) != 0 ||
-            rte_eth_dev_start(guest_id) != 0) {
-            throw std::runtime_error("no guest");
-        }
-        EXPECT_TRUE(testing::poll_until([] {}, [&] { return host_port->info().link_up; }));
-    }
-    ~EthdevVhostTest() override {
-        rte_eth_dev_info info{};
-        EXPECT_EQ(rte_eth_dev_info_get(guest_id, &info), 0);
-        EXPECT_EQ(rte_eth_dev_stop(guest_id), 0);
-        EXPECT_EQ(rte_eth_dev_close(guest_id), 0);
-        EXPECT_EQ(rte_dev_remove(info.device), 0);
-    }
-
-    /// Sends from the guest what `make` gives until the host receives one.
-    rte_mbuf* send(const std::function<rte_mbuf*()>& make) {
-        rte_mbuf* received = nullptr;
-        EXPECT_TRUE(testing::poll_until(
-            [&] {
-                rte_mbuf* packet = make();
-                EXPECT_EQ(rte_eth_tx_burst(guest_id, 0, &packet, 1), 1);
-                received = receive_one(*host_port);
-            },
-            [&] { return received != nullptr; }
-        ));
-        return received;
-    }
-
-    static constexpr std::uint64_t kGuestOffloads =
-        RTE_ETH_TX_OFFLOAD_MULTI_SEGS | RTE_ETH_TX_OFFLOAD_UDP_CKSUM |
-        RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_TSO;
-
-    testing::LeakCheck leak_check;
-    TemporaryDirectory directory;
-    std::unique_ptr<Port> host_port;
-    std::uint16_t guest_id = 0;
-};
-
-TEST_F(EthdevVhostTest, TakesAChecksumThatTheGuestLeftOut) {
-    rte_mbuf* packet = send([] {
-        rte_mbuf* made = make_packet(make_frame(200, 1));
-        made->l2_len = 14;
-        made->l3_len = 20;
-        made->ol_flags = RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_UDP_CKSUM;
-        return made;
-    });
-    ASSERT_NE(packet, nullptr);
-    EXPECT_EQ(packet_bytes(packet), make_frame(200, 1));
-    ASSERT_TRUE(packet::has_offload(packet));
-    EXPECT_EQ(packet::offload(packet).checksum_start, 34);
-    EXPECT_EQ(packet::offload(packet).checksum_offset, 6);
-    EXPECT_EQ(packet::offload(packet).gso_type, GsoType::none);
-    rte_pktmbuf_free(packet);
-}
-
-TEST_F(EthdevVhostTest, TakesASuperFrameOfTheGuest) {
-    const Bytes frame = make_frame(20000, 1, 6);
-    rte_mbuf* packet = send([&] {
-        rte_mbuf* made = make_packet(frame);
-        made->l2_len = 14;
-        made->l3_len = 20;
-        made->l4_len = 20;
-        made->tso_segsz = 1400;
-        made->ol_flags = RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_TCP_CKSUM;
-        return made;
-    });
-    ASSERT_NE(packet, nullptr);
-    const Bytes received = packet_bytes(packet);
-    ASSERT_EQ(received.size(), frame.size());
-    EXPECT_TRUE(std::equal(received.begin() + 54, received.end(), frame.begin() + 54));
-    ASSERT_TRUE(packet::has_offload(packet));
-    EXPECT_EQ(packet::offload(packet).gso_type, GsoType::tcp4);
-    EXPECT_EQ(packet::offload(packet).gso_bytes, 1400);
-    EXPECT_EQ(packet::offload(packet).header_bytes, 54);
-    rte_pktmbuf_free(packet);
-}
-
-TEST_F(EthdevVhostTest, SendsToTheGuest) {
-    const Bytes frame = make_frame(5000, 1);
-    rte_mbuf* packet = nullptr;
-    EXPECT_TRUE(testing::poll_until(
-        [&] {
-            rte_mbuf* made = make_packet(frame);
-            packet::set_offload(made, {34, 6, GsoType::none, 0, 0});
-            transmit_one(*host_port, made);
-        },
-        [&] { return rte_eth_rx_burst(guest_id, 0, &packet, 1) == 1; }
-    ));
-    EXPECT_EQ(packet_bytes(packet), frame);
     rte_pktmbuf_free(packet);
 }
 
