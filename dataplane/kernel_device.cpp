@@ -8,6 +8,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <span>
 #include <string_view>
@@ -39,8 +41,9 @@ std::optional<T> read_front(std::span<const std::byte> bytes) noexcept {
     return value;
 }
 
-/// The IFLA_STATS64 attribute of an RTM_NEWLINK message.
-std::optional<rtnl_link_stats64> parse_link_stats(std::span<const std::byte> message) noexcept {
+/// The value of an attribute of an RTM_NEWLINK message; std::nullopt when it has none.
+std::optional<std::span<const std::byte>>
+find_attribute(std::span<const std::byte> message, unsigned short type) noexcept {
     constexpr std::size_t kHeaderBytes = NLMSG_SPACE(sizeof(ifinfomsg));
     const auto header = read_front<nlmsghdr>(message);
     if (!header || header->nlmsg_type != RTM_NEWLINK || header->nlmsg_len > message.size() ||
@@ -52,17 +55,35 @@ std::optional<rtnl_link_stats64> parse_link_stats(std::span<const std::byte> mes
         if (attribute->rta_len < sizeof(rtattr) || attribute->rta_len > attributes.size()) {
             return std::nullopt;
         }
-        if (attribute->rta_type == IFLA_STATS64) {
-            // An older kernel's structure is shorter; the counters asked for are at its front.
-            rtnl_link_stats64 stats{};
-            const auto value = attributes.first(attribute->rta_len).subspan(sizeof(rtattr));
-            std::memcpy(&stats, value.data(), std::min(value.size(), sizeof stats));
-            return stats;
+        if (attribute->rta_type == type) {
+            return attributes.first(attribute->rta_len).subspan(sizeof(rtattr));
         }
         const std::size_t step = RTA_ALIGN(attribute->rta_len);
         attributes = attributes.subspan(std::min(step, attributes.size()));
     }
     return std::nullopt;
+}
+
+using LinkReply = std::array<std::byte, kReplyBytes>;
+
+/// What the kernel says of a link (RTM_GETLINK); std::nullopt when it does not answer.
+std::optional<std::span<const std::byte>> ask_link(int netlink, int index, LinkReply& reply) {
+    struct Request {
+        nlmsghdr header;
+        ifinfomsg link;
+    } request{};
+    request.header.nlmsg_len = sizeof request;
+    request.header.nlmsg_type = RTM_GETLINK;
+    request.header.nlmsg_flags = NLM_F_REQUEST;
+    request.link.ifi_index = index;
+    if (::send(netlink, &request, sizeof request, MSG_DONTWAIT) < 0) {
+        return std::nullopt;
+    }
+    const ssize_t bytes = ::recv(netlink, reply.data(), reply.size(), MSG_DONTWAIT);
+    return bytes < 0 ? std::nullopt
+                     : std::optional(
+                           std::span<const std::byte>(reply).first(static_cast<std::size_t>(bytes))
+                       );
 }
 
 // What ethtool's ioctls take (linux/ethtool.h), whose own structures end in arrays without size.
@@ -181,24 +202,68 @@ bool query_udp_segmentation(int socket, const std::string& name) noexcept {
 }
 
 std::optional<std::uint64_t> query_tx_dropped(int netlink, int index) {
+    LinkReply reply{};
+    const auto message = ask_link(netlink, index, reply);
+    const auto value = message ? find_attribute(*message, IFLA_STATS64) : std::nullopt;
+    if (!value) {
+        return std::nullopt;
+    }
+    // An older kernel's structure is shorter; the counters asked for are at its front.
+    rtnl_link_stats64 stats{};
+    std::memcpy(&stats, value->data(), std::min(value->size(), sizeof stats));
+    return stats.tx_dropped;
+}
+
+std::optional<std::string> query_alias(int netlink, int index) {
+    LinkReply reply{};
+    const auto message = ask_link(netlink, index, reply);
+    if (!message || !read_front<nlmsghdr>(*message) ||
+        read_front<nlmsghdr>(*message)->nlmsg_type != RTM_NEWLINK) {
+        return std::nullopt;
+    }
+    std::string alias;
+    for (const std::byte octet :
+         find_attribute(*message, IFLA_IFALIAS).value_or(std::span<const std::byte>{})) {
+        if (octet == std::byte{0}) {
+            break;
+        }
+        alias += std::to_integer<char>(octet);
+    }
+    return alias;
+}
+
+int write_alias(int netlink, int index, const std::string& alias) {
+    constexpr std::size_t kAliasBytesMax = 256;  // IFALIASZ.
     struct Request {
         nlmsghdr header;
         ifinfomsg link;
+        rtattr attribute;
+        std::array<char, kAliasBytesMax> text;
     } request{};
-    request.header.nlmsg_len = sizeof request;
-    request.header.nlmsg_type = RTM_GETLINK;
-    request.header.nlmsg_flags = NLM_F_REQUEST;
-    request.link.ifi_index = index;
-    if (::send(netlink, &request, sizeof request, MSG_DONTWAIT) < 0) {
-        return std::nullopt;
+    if (alias.size() > request.text.size()) {
+        return EINVAL;
     }
-    std::array<std::byte, kReplyBytes> reply{};
+    request.header.nlmsg_len =
+        static_cast<std::uint32_t>(offsetof(Request, text) + RTA_ALIGN(alias.size()));
+    request.header.nlmsg_type = RTM_NEWLINK;
+    request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+    request.link.ifi_index = index;
+    request.attribute.rta_type = IFLA_IFALIAS;
+    request.attribute.rta_len = static_cast<unsigned short>(RTA_LENGTH(alias.size()));
+    std::memcpy(request.text.data(), alias.data(), alias.size());
+    if (::send(netlink, &request, request.header.nlmsg_len, MSG_DONTWAIT) < 0) {
+        return errno;
+    }
+    LinkReply reply{};
     const ssize_t bytes = ::recv(netlink, reply.data(), reply.size(), MSG_DONTWAIT);
     if (bytes < 0) {
-        return std::nullopt;
+        return errno;
     }
-    const auto stats = parse_link_stats(std::span(reply).first(static_cast<std::size_t>(bytes)));
-    return stats ? std::optional(stats->tx_dropped) : std::nullopt;
+    const auto answer = std::span<const std::byte>(reply).first(static_cast<std::size_t>(bytes));
+    const auto error = answer.size() < NLMSG_HDRLEN
+                           ? std::nullopt
+                           : read_front<nlmsgerr>(answer.subspan(NLMSG_HDRLEN));
+    return error ? -error->error : EIO;
 }
 
 }  // namespace culvert::dataplane

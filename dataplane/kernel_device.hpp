@@ -61,4 +61,10 @@ struct KernelDevice {
 /// socket; std::nullopt when the interface is gone.
 [[nodiscard]] std::optional<std::uint64_t> query_tx_dropped(int netlink, int index);
 
+/// The interface's alias, empty for none, over an AF_NETLINK socket; std::nullopt when the
+/// interface is gone.
+[[nodiscard]] std::optional<std::string> query_alias(int netlink, int index);
+/// Sets the interface's alias. Returns errno.
+[[nodiscard]] int write_alias(int netlink, int index, const std::string& alias);
+
 }  // namespace culvert::dataplane

@@ -62,6 +62,8 @@ public:
     /// The interface's settings may have changed: those that matter to transmit() are read anew.
     virtual void refresh() noexcept {}
     [[nodiscard]] virtual PortErrors errors() const = 0;
+    /// A device that would outlive the port goes away with it.
+    virtual void discard() noexcept {}
 };
 
 /// The pools a port draws from.
@@ -79,7 +81,11 @@ struct TapPortOptions {
     std::string name;  ///< 1-15 characters; the device is created and vanishes with the port.
     std::optional<tunnels::MacAddress> mac;
     std::optional<std::uint32_t> mtu;
+    bool keep = false;  ///< It outlives the port, and one that did is taken over (tap_mark()).
 };
+
+/// The alias (ifalias) by which a TAP device of this name is known as one that Culvert keeps.
+[[nodiscard]] std::string tap_mark(const std::string& name);
 
 struct EthdevPortOptions {
     std::string name;        ///< Port name, for messages.

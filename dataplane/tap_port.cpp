@@ -3,9 +3,11 @@
 // A TAP device of ours (Linux Documentation/networking/tuntap.rst): the host's side of a bridge.
 // Frames carry a virtio_net_hdr both ways, so the host's stack hands over super-frames and
 // unfinished checksums and takes them. One queue, one frame a system call. The device goes away
-// with the descriptor. It is created down: addresses and "up" are the administrator's. Not handled:
-// frames above kSuperFrameBytesMax (BIG TCP) are counted and dropped. receive(): one worker;
-// transmit(): any worker; the rest: control thread.
+// with the descriptor, unless it is to be kept: then it is persistent and carries a mark, its
+// alias, by which the next process knows it and takes it over as it is. It is created down:
+// addresses and "up" are the administrator's. Not handled: frames above kSuperFrameBytesMax (BIG
+// TCP) are counted and dropped. receive(): one worker; transmit(): any worker; the rest: control
+// thread.
 
 #include "dataplane/port.hpp"
 
@@ -54,6 +56,7 @@ public:
     [[nodiscard]] bool carries_offloads() const noexcept override { return true; }
     [[nodiscard]] PortInfo info() const override;
     [[nodiscard]] PortErrors errors() const override;
+    void discard() noexcept override;
 
 private:
     [[nodiscard]] rte_mbuf* take(std::size_t bytes) noexcept;
@@ -167,6 +170,10 @@ PortInfo TapPort::info() const {
     return info;
 }
 
+void TapPort::discard() noexcept {
+    static_cast<void>(::ioctl(tun_.get(), TUNSETPERSIST, 0UL));
+}
+
 PortErrors TapPort::errors() const {
     // What the host sent and the device's queue could not hold, the host counts as its own.
     if (const auto dropped = query_tx_dropped(netlink_.get(), index_)) {
@@ -193,10 +200,32 @@ std::string creation_error(int error) {
     }
 }
 
-/// Creates the device. Returns one clause for the error sentence, or an empty string.
-std::string create_device(int tun, const std::string& name) {
+/// Whether there is a device of this name that Culvert kept.
+bool is_kept(int netlink, const std::string& name) {
+    const auto index = find_kernel_device(netlink, name);
+    return index && query_alias(netlink, *index) == tap_mark(name);
+}
+
+/// Has the device outlive its descriptor. Returns one clause for the error sentence, or an empty
+/// string.
+std::string keep_device(int tun, int netlink, const std::string& name) {
+    const auto index = find_kernel_device(netlink, name);
+    const int marked = index ? write_alias(netlink, *index, tap_mark(name)) : ENODEV;
+    if (marked != 0) {
+        return "cannot mark it by its alias: " + error_text(marked);
+    }
+    if (::ioctl(tun, TUNSETPERSIST, 1UL) != 0) {
+        return "cannot make it persistent: " + error_text(errno);
+    }
+    return {};
+}
+
+/// Creates the device, or takes one over that is free. Returns one clause for the error sentence,
+/// or an empty string.
+std::string create_device(int tun, const std::string& name, bool take_over) {
     ifreq request = interface_request(name);
-    request.ifr_flags = static_cast<short>(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_TUN_EXCL);
+    const int exclusive = take_over ? 0 : IFF_TUN_EXCL;
+    request.ifr_flags = static_cast<short>(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | exclusive);
     if (::ioctl(tun, TUNSETIFF, &request) != 0) {
         return creation_error(errno);
     }
@@ -239,6 +268,10 @@ std::string configure_device(int socket, const TapPortOptions& options) {
 
 }  // namespace
 
+std::string tap_mark(const std::string& name) {
+    return "culvert: " + name;
+}
+
 Result<std::unique_ptr<Port>>
 open_tap_port(const TapPortOptions& options, const PacketPools& pools) {
     const std::string what = "TAP device \"" + options.name + "\": ";
@@ -258,7 +291,11 @@ open_tap_port(const TapPortOptions& options, const PacketPools& pools) {
     if (!netlink.is_open()) {
         return tl::unexpected(what + "cannot open a netlink socket: " + error_text(errno));
     }
-    std::string error = create_device(tun.get(), options.name);
+    const bool take_over = options.keep && is_kept(netlink.get(), options.name);
+    std::string error = create_device(tun.get(), options.name, take_over);
+    if (error.empty() && options.keep) {
+        error = keep_device(tun.get(), netlink.get(), options.name);
+    }
     if (error.empty()) {
         error = configure_device(netlink.get(), options);
     }
