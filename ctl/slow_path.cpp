@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "dataplane/clock.hpp"
+#include "dataplane/gratuitous_arp.hpp"
+#include "dataplane/packet.hpp"
 
 namespace culvert::ctl {
 
@@ -39,6 +41,8 @@ std::uint64_t cycles_of_us(std::uint64_t us) {
 /// Flows of an address that are looked at before it makes room for another: one host can have a
 /// great many that were never hit, and each new address may ask.
 constexpr unsigned kLooksAtEviction = 64;
+
+constexpr std::uint64_t kBroadcast = 0xffffffffffff;
 
 }  // namespace
 
@@ -211,6 +215,15 @@ void SlowPath::answer(unsigned worker, const Upcall& upcall) {
             on_path_mtu(upcall.address, upcall.mtu);
         }
         break;
+    case Upcall::Kind::lacp:
+        if (on_lacp) {
+            on_lacp(upcall.port, dataplane::packet::head(std::as_const(upcall.packet)));
+        }
+        rte_pktmbuf_free(upcall.packet);
+        break;
+    case Upcall::Kind::announced:
+        note_announcement(upcall.key);
+        break;
     case Upcall::Kind::miss:
         break;
     }
@@ -231,16 +244,47 @@ void SlowPath::answer_miss(unsigned worker, const Upcall& upcall) {
         decision.action.reason = DropReason::port_removed;
     } else {
         const std::uint16_t home = in->bridge;  // learn() may free the snapshot that `in` is of.
-        if (!in->is_l3) {                       // Its frames carry our own addresses.
-            learn(upcall.key, home);
+        if (in->is_bond() && is_reflection(upcall, home)) {
+            decision.action.reason = DropReason::bond_reflection;
+            // Workers can't tell a gratuitous ARP from other broadcasts: each is looked at here.
+            if (upcall.key.destination.to_u64() != kBroadcast) {
+                insert_flow(upcall.key, decision.action);
+            }
+        } else {
+            if (!in->is_l3) {  // Its frames carry our own addresses.
+                learn(upcall.key, home);
+            }
+            decision.action = decide(upcall.key, home);
+            insert_flow(upcall.key, decision.action);
         }
-        decision.action = decide(upcall.key, home);
-        insert_flow(upcall.key, decision.action);
     }
     // learn() may have led to a newer snapshot; the answer was made on it.
     decision.version = snapshot_ == nullptr ? 0 : snapshot_->version;
     answered_worker_ = worker;
     answers_[answer_count_++] = decision;
+}
+
+/// Whether a packet that came in by a bond is one of ours that the neighbour switch sent back: its
+/// source is behind another port. A gratuitous ARP says that the host has moved, unless it left by
+/// the bond itself just now.
+bool SlowPath::is_reflection(const Upcall& upcall, std::uint16_t bridge) const {
+    const FlowKey& key = upcall.key;
+    const PortView& in = snapshot_->ports[key.in_port];
+    const FdbKey source{key.vlan, key.source};
+    const FdbEntry* entry = bridge_by_index_[bridge]->fdb.find(source);
+    if (!snapshot_->bonds[in.bond].reflects || entry == nullptr || entry->port == key.in_port) {
+        return false;
+    }
+    return entry->fixed ||
+           !dataplane::is_gratuitous_arp(dataplane::packet::head(std::as_const(upcall.packet))) ||
+           announcements_.may_echo(bridge, source, coarse_clock_s());
+}
+
+void SlowPath::note_announcement(const FlowKey& key) {
+    const PortView* in = snapshot_ == nullptr ? nullptr : snapshot_->port(key.in_port);
+    if (in != nullptr && in->bridge != kPortNone) {
+        announcements_.note(in->bridge, {key.vlan, key.source}, coarse_clock_s());
+    }
 }
 
 void SlowPath::learn(const FlowKey& key, std::uint16_t bridge) {
@@ -381,7 +425,8 @@ std::optional<std::uint32_t> SlowPath::last_used(const FdbKey& key, unsigned loo
     std::optional<std::uint32_t> latest;
     index_.visit_from(key, [&](std::uint32_t number) {
         const dataplane::FlowEntry& entry = flows_.entry(number);
-        if (entry.was_hit()) {
+        // What only came back does not tell that the host is still there.
+        if (entry.was_hit() && entry.action.reason != DropReason::bond_reflection) {
             const std::uint32_t used = entry.last_used_s.load(std::memory_order_relaxed);
             latest = std::max(latest.value_or(0), used);
         }
@@ -420,6 +465,7 @@ void SlowPath::tick(std::uint32_t idle_timeout_s) {
     for (auto& [index, table] : bridges_) {
         changed(index, table->fdb.expire(now_s, table->ageing_s, last_used_));
     }
+    announcements_.expire(now_s);
     const std::uint64_t before_ms = dataplane::clock_ms() - dataplane::kNeighbourWaitMs;
     held_.expire(before_ms, [this](const HeldPacket& held) {
         drop(held.packet, DropReason::neighbour_timeout, held.port);

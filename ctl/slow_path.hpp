@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "ctl/announcements.hpp"
 #include "ctl/fdb.hpp"
 #include "ctl/flow_index.hpp"
 #include "ctl/held_packets.hpp"
@@ -43,6 +44,8 @@ public:
     std::function<void(std::uint16_t tunnel_port, const tunnels::IpAddress& host)> on_unknown_host;
     /// Told of what an ICMP error says about the path to a tunnel endpoint.
     std::function<void(const tunnels::IpAddress& remote, std::uint32_t mtu)> on_path_mtu;
+    /// Told of an LACPDU that a bond's member received.
+    std::function<void(std::uint16_t port, std::span<const std::byte> frame)> on_lacp;
 
     /// The newest snapshot: the ports and bridges that decisions are made on. Must be set before
     /// workers can adopt it.
@@ -105,6 +108,8 @@ private:
     void answer_miss(unsigned worker, const dataplane::Upcall& upcall);
     void answer_resolve(unsigned worker, const dataplane::Upcall& upcall);
     void answer_host(unsigned worker, const dataplane::Upcall& upcall);
+    [[nodiscard]] bool is_reflection(const dataplane::Upcall& upcall, std::uint16_t bridge) const;
+    void note_announcement(const dataplane::FlowKey& key);
     dataplane::FlowAction decide(const dataplane::FlowKey& key, std::uint16_t bridge);
     void learn(const dataplane::FlowKey& key, std::uint16_t bridge);
     void erase_flow(std::uint32_t entry);
@@ -124,6 +129,7 @@ private:
     FlowIndex index_;
     HeldPackets<std::uint16_t> held_;  ///< By tunnel port.
     HeldPackets<HostKey> held_for_hosts_;
+    Announcements announcements_;
     std::unique_ptr<dataplane::WorkerCounters> counters_;
     bool several_cpus_;
     Fdb::LastUsed last_used_;    ///< Of all flows, for ageing.

@@ -8,6 +8,8 @@
 #include <array>
 #include <cstring>
 
+#include "dataplane/bond.hpp"
+
 namespace culvert::dataplane {
 
 namespace {
@@ -83,6 +85,16 @@ void enqueue_burst(
         if (queue.count == kBurstMax) {
             flush_port(context, port);
         }
+    }
+}
+
+void enqueue_burst_to(
+    Context& context, std::uint16_t port, std::span<rte_mbuf* const> packets
+) noexcept {
+    if (context.snapshot->ports[port].is_bond()) [[unlikely]] {
+        enqueue_by_bond(context, port, packets);
+    } else {
+        enqueue_burst(context, port, packets);
     }
 }
 

@@ -36,6 +36,11 @@ void enqueue_burst(
     Context& context, std::uint16_t port, std::span<rte_mbuf* const> packets
 ) noexcept;
 
+/// The same to a device or a bond.
+void enqueue_burst_to(
+    Context& context, std::uint16_t port, std::span<rte_mbuf* const> packets
+) noexcept;
+
 /// Sends what is queued on every device.
 void flush(Context& context) noexcept;
 

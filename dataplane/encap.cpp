@@ -13,6 +13,7 @@
 #include <optional>
 #include <utility>
 
+#include "dataplane/bond.hpp"
 #include "dataplane/clock.hpp"
 #include "dataplane/egress.hpp"
 #include "dataplane/fragment.hpp"
@@ -79,7 +80,11 @@ void transmit_underlay(
             return;
         }
         if (!view.device || !view.up) {
-            context.drop(packet, DropReason::port_down, port);
+            if (view.is_bond()) {
+                enqueue_by_bond(context, tunnel.out_port, std::span(&packet, 1));
+            } else {
+                context.drop(packet, DropReason::port_down, port);
+            }
             return;
         }
         enqueue(context, tunnel.out_port, packet);
@@ -87,7 +92,7 @@ void transmit_underlay(
     }
     for (const std::uint16_t member : snapshot.bridges[tunnel.out_bridge].members) {
         const PortView& view = snapshot.ports[member];
-        const bool goes_out = (view.device && view.up) || view.is_patch();
+        const bool goes_out = view.sends() || view.is_patch();
         if (!goes_out || !view.vlan.carries(tunnel.out_vlan)) {
             continue;
         }
@@ -106,7 +111,7 @@ void transmit_underlay(
         if (view.is_patch()) {
             cross(context, member, made);
         } else {
-            enqueue(context, member, made);
+            enqueue_burst_to(context, member, std::span(&made, 1));
         }
     }
     rte_pktmbuf_free(packet);
@@ -451,7 +456,7 @@ void encap_burst(Context& context, std::uint16_t port, std::span<rte_mbuf* const
     const TunnelView& tunnel = snapshot.tunnels[snapshot.ports[port].tunnel];
     const PortView* out = tunnel.resolved ? snapshot.port(tunnel.out_port) : nullptr;
     const bool open =
-        out != nullptr && out->device && out->up && tunnel.transmit.oversize != Oversize::clamp_mss;
+        out != nullptr && out->sends() && tunnel.transmit.oversize != Oversize::clamp_mss;
     const bool bare = tunnel.transmit.payload == tunnels::Payload::ip;
     const tunnels::EncapTemplate& header = tunnel.header;
     const std::uint32_t limit =
@@ -463,7 +468,7 @@ void encap_burst(Context& context, std::uint16_t port, std::span<rte_mbuf* const
     std::uint64_t count = 0;
     const auto encap_alone = [&](rte_mbuf* frame) noexcept {
         if (waiting != 0) {
-            enqueue_burst(context, tunnel.out_port, std::span(ready).first(waiting));
+            enqueue_burst_to(context, tunnel.out_port, std::span(ready).first(waiting));
             waiting = 0;
         }
         encap(context, port, frame);
@@ -500,7 +505,7 @@ void encap_burst(Context& context, std::uint16_t port, std::span<rte_mbuf* const
         }
     }
     if (waiting != 0) {
-        enqueue_burst(context, tunnel.out_port, std::span(ready).first(waiting));
+        enqueue_burst_to(context, tunnel.out_port, std::span(ready).first(waiting));
     }
     PortCounters& counters = context.counters->ports[port];
     counters.tx_packets.add(count);

@@ -35,6 +35,15 @@ inline constexpr std::size_t kPatchQueueSlots = 4096;
 inline constexpr std::size_t kPatchedPerBurstMax = 4 * kPatchQueueSlots;
 /// Patch ports that a packet may cross; at one more it is dropped (patch_loop).
 inline constexpr unsigned kPatchHopsMax = 8;
+/// What a balanced bond shares out over its members.
+inline constexpr std::size_t kBondBuckets = 256;
+inline constexpr std::size_t kBondMembersMax = 32;  ///< One more is refused.
+/// Gratuitous learning packets that a bond sends after a failover; addresses beyond are announced
+/// by their own traffic. So many at once, ten times a second.
+inline constexpr std::size_t kLearningPacketsMax = 32768;
+inline constexpr std::size_t kLearningPacketsAtOnce = 512;
+/// Hosts whose gratuitous ARP left by a bond lately; of one more the echo is taken for a move.
+inline constexpr std::size_t kAnnouncementsKept = 4096;
 
 /// Tunnel peers whose headers a worker recognises without parsing; of others they are parsed.
 inline constexpr std::size_t kKnownPeers = 64;

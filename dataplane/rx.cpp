@@ -11,6 +11,7 @@
 #include <rte_ether.h>
 #include <rte_prefetch.h>
 
+#include "dataplane/bond.hpp"
 #include "dataplane/decap.hpp"
 #include "dataplane/deliver.hpp"
 #include "dataplane/offload.hpp"
@@ -240,7 +241,6 @@ void admit_burst(
     Context& context, std::uint16_t port, std::span<rte_mbuf* const> burst, Batch& batch
 ) noexcept {
     const Snapshot& snapshot = *context.snapshot;
-    const PortView& view = snapshot.ports[port];
     std::uint64_t bytes = 0;
     for (const rte_mbuf* packet : burst) {
         rte_prefetch0(rte_pktmbuf_mtod(packet, const void*));
@@ -249,12 +249,15 @@ void admit_burst(
     PortCounters& counters = context.counters->ports[port];
     counters.rx_packets.add(burst.size());
     counters.rx_bytes.add(bytes);
-    if (view.bridge == kPortNone) {
-        for (rte_mbuf* packet : burst) {
-            context.drop(packet, DropReason::port_unassigned, port);
+    BurstArray by_bond;
+    if (snapshot.ports[port].bridge == kPortNone) [[unlikely]] {
+        burst = admit_by_member(context, port, burst, by_bond);
+        if (burst.empty()) {
+            return;
         }
-        return;
+        port = snapshot.bonds[snapshot.ports[port].bond].port;
     }
+    const PortView& view = snapshot.ports[port];
     const BridgeView& bridge = snapshot.bridges[view.bridge];
     const bool terminates = bridge.terminates_tunnels && !snapshot.listeners.empty();
     const MacWord local_mac(bridge.local_mac);

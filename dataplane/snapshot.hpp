@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "dataplane/admission.hpp"
+#include "dataplane/bond_view.hpp"
 #include "dataplane/l3_view.hpp"
 #include "dataplane/limits.hpp"
 #include "dataplane/oversize.hpp"
@@ -27,6 +28,7 @@
 
 namespace culvert::dataplane {
 
+using tunnels::DropReason;
 using tunnels::IpAddress;
 using tunnels::MacAddress;
 
@@ -48,20 +50,28 @@ struct VlanView {
 };
 
 struct PortView {
-    std::shared_ptr<Port> device;  ///< Null for a tunnel and for an interface that is away.
-    std::uint32_t generation = 0;  ///< Flow entries of this ingress port are valid while equal.
-    std::uint32_t mtu = 0;         ///< L3 bytes; 0: unlimited.
-    std::uint16_t bridge = kPortNone;
+    std::shared_ptr<Port> device;      ///< Null for a tunnel and for an interface that is away.
+    std::uint32_t generation = 0;      ///< Flow entries of this ingress port are valid while equal.
+    std::uint32_t mtu = 0;             ///< L3 bytes; 0: unlimited.
+    std::uint16_t bridge = kPortNone;  ///< None for a bond's member: its packets are the bond's.
     std::uint16_t tunnel = kPortNone;  ///< Index into Snapshot::tunnels.
     std::uint16_t patch = kPortNone;   ///< Of a patch port that is up: its peer. It has no device.
     bool up = false;
     bool carries_offloads = false;
     bool spread = false;  ///< A tunnel whose outer headers do not tell inner flows apart (GRE).
     bool is_l3 = false;   ///< A tunnel of bare IP packets: frames are routed to it, not bridged.
+    BondRole bond_role = BondRole::none;
+    std::uint16_t bond = kPortNone;  ///< Of a bond or a member: index into Snapshot::bonds.
+    MemberAdmits admits = MemberAdmits::nothing;
+    DropReason refusal = DropReason::none;  ///< Of what a member does not admit.
+    bool takes_lacp = false;                ///< A member whose LACPDUs are the slow path's.
     VlanView vlan;
 
     [[nodiscard]] bool is_tunnel() const noexcept { return tunnel != kPortNone; }
     [[nodiscard]] bool is_patch() const noexcept { return patch != kPortNone; }
+    [[nodiscard]] bool is_bond() const noexcept { return bond_role == BondRole::bond; }
+    /// Whether packets can be queued on it: a device's or a bond's, up.
+    [[nodiscard]] bool sends() const noexcept { return (device || is_bond()) && up; }
 };
 
 struct BridgeView {
@@ -141,6 +151,7 @@ struct Snapshot {
     std::vector<PortView> ports;  ///< By port index.
     std::vector<BridgeView> bridges;
     std::vector<TunnelView> tunnels;
+    std::vector<BondView> bonds;
     std::vector<Listener> listeners;
     PeerTable peers;
     std::unordered_set<IpAddress> local_addresses;

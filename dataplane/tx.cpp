@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "dataplane/bond.hpp"
 #include "dataplane/egress.hpp"
 #include "dataplane/encap.hpp"
 #include "dataplane/patch.hpp"
@@ -39,11 +40,11 @@ void transmit(Context& context, std::uint16_t port, rte_mbuf* packet) noexcept {
         cross(context, port, packet);
         return;
     }
-    if (view == nullptr || !view->device) {
+    if (view == nullptr || (!view->device && !view->is_bond())) {
         context.drop(packet, DropReason::port_removed, port);
         return;
     }
-    enqueue(context, port, packet);
+    enqueue_burst_to(context, port, std::span(&packet, 1));
 }
 
 void output(
@@ -52,7 +53,11 @@ void output(
     const PortView& view = context.snapshot->ports[port];
     const bool goes_out = view.is_tunnel() || (view.device && view.up) || view.is_patch();
     if (!goes_out) {
-        context.drop(packet, DropReason::port_down, port);
+        if (view.is_bond()) {
+            output_by_bond(context, port, std::span(&packet, 1), tagged, vlan);
+        } else {
+            context.drop(packet, DropReason::port_down, port);
+        }
         return;
     }
     const bool tags = view.vlan.tags(vlan);
@@ -100,6 +105,10 @@ void output_burst(
                          });
     if (all_fit) [[likely]] {
         enqueue_burst(context, port, packets);
+        return;
+    }
+    if (view.is_bond()) {
+        output_by_bond(context, port, packets, tagged, vlan);
         return;
     }
     for (rte_mbuf* packet : packets) {

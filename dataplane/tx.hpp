@@ -31,7 +31,7 @@ void flood(
     Context& context, std::uint16_t in_port, rte_mbuf* packet, bool tagged, std::uint16_t vlan
 ) noexcept;
 
-/// Sends a frame as it is out of the device of `port`.
+/// Sends a frame as it is out of the device of `port`, or of a member of that bond.
 void transmit(Context& context, std::uint16_t port, rte_mbuf* packet) noexcept;
 
 }  // namespace culvert::dataplane

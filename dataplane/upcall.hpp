@@ -21,12 +21,15 @@ namespace culvert::dataplane {
 /// From a worker to the slow path.
 struct Upcall {
     enum class Kind : std::uint8_t {
-        miss,      ///< Decide for `key`. `packet` is lent: the worker holds it until the answer.
-        resolve,   ///< The underlay next hop of tunnel port `port` is not resolved. `packet` is
-                   ///< given.
-        host,      ///< `address` is no known neighbour of the bridge of L3 tunnel port `port`.
-                   ///< `packet`, a bare IP packet, is given.
-        path_mtu,  ///< The path to the tunnel endpoint `address` carries `mtu` bytes. No packet.
+        miss,       ///< Decide for `key`. `packet` is lent: the worker holds it until the answer.
+        resolve,    ///< The underlay next hop of tunnel port `port` is not resolved. `packet` is
+                    ///< given.
+        host,       ///< `address` is no known neighbour of the bridge of L3 tunnel port `port`.
+                    ///< `packet`, a bare IP packet, is given.
+        path_mtu,   ///< The path to the tunnel endpoint `address` carries `mtu` bytes. No packet.
+        lacp,       ///< `packet`, an LACPDU that came in by the bond's member `port`, is given.
+        announced,  ///< A gratuitous ARP of flow `key` leaves by a bond, which may bring it back.
+                    ///< No packet.
     };
     FlowKey key{};
     rte_mbuf* packet = nullptr;
@@ -44,7 +47,8 @@ struct Decision {
         decide,    ///< Release the packets held in `slot` by `action`.
         encap,     ///< Send `packet` through tunnel port `port`, which is now resolved.
         deliver,   ///< Give `packet`, which came by L3 tunnel port `port`, to its host.
-        transmit,  ///< Send `packet`, made by the control thread, out of port `port`.
+        transmit,  ///< Send `packet`, made by the control thread, out of port `port`: a device or a
+                   ///< bond.
     };
     Kind kind = Kind::decide;
     std::uint16_t slot = 0;

@@ -19,6 +19,9 @@ namespace culvert::tunnels {
     X(link_local_multicast,   "The destination is 01:80:c2:00:00:00-0f (STP, pause, LACP, LLDP), which a bridge must not forward (IEEE 802.1D 7.12.6).") \
     X(vlan_filtered,          "The ingress port does not admit the frame's VLAN.") \
     X(port_unassigned,        "The ingress port belongs to no bridge.") \
+    X(bond_standby,           "The packet came in by a member of a bond that is not its active one: any packet in active-backup, one to a group address in balance-slb.") \
+    X(bond_lacp,              "The packet came in by a member of a bond that LACP has not brought up, or that balances by balance-tcp without LACP.") \
+    X(bond_reflection,        "The packet came in by a balance-slb bond, but its source is behind another port: it is one of our own that came back.") \
     X(offload_malformed,      "The kernel's offload header (virtio_net_hdr) contradicts the frame.") \
     /* Outer headers of a packet for a local tunnel endpoint. */ \
     X(outer_malformed,        "The outer IP or UDP header is cut off or its lengths contradict the packet.") \
@@ -65,6 +68,7 @@ namespace culvert::tunnels {
     X(port_removed,           "The port went away while the packet waited.") \
     /* Output. */ \
     X(port_down,              "The egress port is down.") \
+    X(bond_no_member,         "No member of the bond can send.") \
     X(port_mtu_exceeded,      "The frame is larger than the MTU of the egress port.") \
     X(patch_loop,             "The packet has crossed 8 patch ports: patch ports make a loop of bridges.") \
     X(patch_queue_full,       "Too many packets of one burst crossed patch ports, as when a loop of patch ports floods.") \
