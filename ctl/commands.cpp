@@ -13,6 +13,7 @@
 #include "ctl/log.hpp"
 #include "ctl/sentence.hpp"
 #include "ctl/show.hpp"
+#include "ctl/show_bond.hpp"
 #include "ctl/show_firewall.hpp"
 #include "ctl/table.hpp"
 #include "ctl/vlog.hpp"
@@ -415,6 +416,7 @@ std::map<std::string, Command> make_commands(const CommandContext& context) {
     commands["workers/queues"] = {"", 0, 0, with(show_queues), {kFormatOption}};
     commands["workers/stages"] = {"", 0, 0, with(show_stages), {kFormatOption}};
     commands["counters"] = {"[PORT]", 0, 1, with(show_counters), {kFormatOption}};
+    add_bond_commands(commands, context);
     commands["firewall/show"] = {"", 0, 0, with(show_firewall), {kFormatOption}};
     commands["reload"] = {"", 0, 0, [context](const Arguments&) { return context.reload(); }};
     commands["log/set"] = {"LEVEL", 1, 1, set_log_level};

@@ -1,111 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The words of a configuration file: its sections, their keys, and the values of keys that choose
-// among words. A key is accepted when it stands here; docs/configuration.md lists the same ones and
-// a test compares the two. Any thread.
+// The values of keys that choose among words, and with config_sections.hpp all words of a
+// configuration file. Any thread.
 #pragma once
 
 #include <array>
 #include <cstddef>
-#include <span>
-#include <string>
 #include <string_view>
 
 #include "ctl/config.hpp"
+#include "ctl/config_sections.hpp"
 
 namespace culvert::ctl {
-
-struct Section {
-    std::string_view name;
-    bool is_list;  ///< Written [[name]], once for each item; else [name], once.
-    std::span<const std::string_view> keys;
-
-    [[nodiscard]] std::string title() const {
-        return (is_list ? "[[" : "[") + std::string(name) + (is_list ? "]]" : "]");
-    }
-};
-
-inline constexpr std::array<std::string_view, 4> kDaemonKeys{
-    "socket", "log_level", "log_file", "control_cpus"};
-inline constexpr std::array<std::string_view, 5> kDpdkKeys{
-    "file_prefix", "extra_args", "memory_mb", "hugepages", "mbufs"};
-inline constexpr std::array<std::string_view, 5> kWorkersKeys{
-    "count", "cpus", "idle", "idle_sleep_us", "spread"};
-inline constexpr std::array<std::string_view, 2> kFlowCacheKeys{"max_flows", "idle_timeout_s"};
-inline constexpr std::array<std::string_view, 4> kFirewallKeys{
-    "enforce", "unknown", "manage", "backend"};
-/// `local`, `static_mac` and `eid` are sections of their own inside a bridge.
-inline constexpr std::array<std::string_view, 7> kBridgeKeys{
-    "name", "mac_ageing_s", "mac_table_size", "split_horizon", "local", "static_mac", "eid"};
-inline constexpr std::array<std::string_view, 7> kBridgeLocalKeys{
-    "addresses", "mac", "mtu", "up", "vlan_mode", "tag", "trunks"};
-inline constexpr std::array<std::string_view, 3> kStaticMacKeys{"mac", "vlan", "port"};
-/// `rloc` is a section of its own inside an EID.
-inline constexpr std::array<std::string_view, 2> kEidKeys{"prefix", "rloc"};
-inline constexpr std::array<std::string_view, 3> kRlocKeys{"tunnel", "priority", "weight"};
-inline constexpr std::array<std::string_view, 14> kPortKeys{
-    "name",
-    "bridge",
-    "kind",
-    "interface",
-    "devargs",
-    "mtu",
-    "mac",
-    "claim",
-    "hotplug",
-    "rx_queues",
-    "rx_workers",
-    "vlan_mode",
-    "tag",
-    "trunks"};
-inline constexpr std::array<std::string_view, 31> kTunnelKeys{
-    "name",
-    "bridge",
-    "type",
-    "packet_type",
-    "remote_ip",
-    "local_ip",
-    "key",
-    "in_key",
-    "out_key",
-    "nvgre",
-    "dst_port",
-    "src_port_min",
-    "src_port_max",
-    "tos",
-    "ttl",
-    "df",
-    "csum",
-    "udp6_zero_csum_rx",
-    "udp6_zero_csum_tx",
-    "egress_mark",
-    "ecn",
-    "oversize",
-    "seq",
-    "late",
-    "gbp",
-    "gbp_id",
-    "gbp_admit",
-    "options",
-    "vlan_mode",
-    "tag",
-    "trunks"};
-
-inline constexpr Section kDaemonSection{"daemon", false, kDaemonKeys};
-inline constexpr Section kDpdkSection{"dpdk", false, kDpdkKeys};
-inline constexpr Section kWorkersSection{"workers", false, kWorkersKeys};
-inline constexpr Section kFlowCacheSection{"flow_cache", false, kFlowCacheKeys};
-inline constexpr Section kFirewallSection{"firewall", false, kFirewallKeys};
-inline constexpr Section kBridgeSection{"bridge", true, kBridgeKeys};
-inline constexpr Section kBridgeLocalSection{"bridge.local", false, kBridgeLocalKeys};
-inline constexpr Section kStaticMacSection{"bridge.static_mac", true, kStaticMacKeys};
-inline constexpr Section kEidSection{"bridge.eid", true, kEidKeys};
-inline constexpr Section kRlocSection{"bridge.eid.rloc", true, kRlocKeys};
-inline constexpr Section kPortSection{"port", true, kPortKeys};
-inline constexpr Section kTunnelSection{"tunnel", true, kTunnelKeys};
-
-inline constexpr std::array<std::string_view, 8> kSectionKeys{
-    "daemon", "dpdk", "workers", "flow_cache", "firewall", "bridge", "port", "tunnel"};
 
 template <class E>
 struct Word {
@@ -146,6 +52,15 @@ inline constexpr std::array<Word<VlanMode>, 4> kVlanModeWords{{
     {"native-untagged", VlanMode::native_untagged},
     {"native-tagged", VlanMode::native_tagged},
 }};
+inline constexpr std::array<Word<BondMode>, 3> kBondModeWords{{
+    {"active-backup", BondMode::active_backup},
+    {"balance-slb", BondMode::balance_slb},
+    {"balance-tcp", BondMode::balance_tcp},
+}};
+inline constexpr std::array<Word<LacpMode>, 3> kLacpWords{
+    {{"off", LacpMode::off}, {"passive", LacpMode::passive}, {"active", LacpMode::active}}};
+/// Value: is it fast?
+inline constexpr std::array<Word<bool>, 2> kLacpTimeWords{{{"slow", false}, {"fast", true}}};
 /// What stands for an address or a key that a packet brings along.
 inline constexpr std::string_view kFlowWord = "flow";
 /// What stands for a TOS or TTL that is the inner packet's.

@@ -48,6 +48,16 @@ std::string text(ManagePolicy value) {
 std::string text(firewall::BackendChoice value) {
     return quote(word_of(kBackendWords, value));
 }
+std::string text(BondMode value) {
+    return quote(word_of(kBondModeWords, value));
+}
+std::string text(LacpMode value) {
+    return quote(word_of(kLacpWords, value));
+}
+std::string text(const LacpPortConfig& value) {
+    return "port_id " + std::to_string(value.port_id) + " priority " +
+           std::to_string(value.port_priority) + " key " + std::to_string(value.aggregation_key);
+}
 std::string text(const tunnels::MacAddress& value) {
     return value.to_string();
 }
@@ -118,11 +128,35 @@ void visit_fields(const BridgeConfig& from, const BridgeConfig& to, Visit visit)
 template <class Visit>
 void visit_fields(const PortConfig& from, const PortConfig& to, Visit visit) {
     visit("bridge", from.bridge, to.bridge);
+    visit("bond", from.bond, to.bond);
+    visit("lacp", from.lacp, to.lacp);
     visit("vlan", from.vlan, to.vlan);
     visit("mtu", from.mtu, to.mtu);
     visit("claim", from.claim, to.claim);
     visit("hotplug", from.hotplug, to.hotplug);
     visit("rx_workers", from.rx_workers, to.rx_workers);
+}
+
+template <class Visit>
+void visit_fields(const BondConfig& from, const BondConfig& to, Visit visit) {
+    visit("bridge", from.bridge, to.bridge);
+    visit("members", from.members, to.members);
+    visit("mode", from.mode, to.mode);
+    visit("lacp", from.lacp, to.lacp);
+    visit("updelay_ms", from.updelay_ms, to.updelay_ms);
+    visit("downdelay_ms", from.downdelay_ms, to.downdelay_ms);
+    visit("rebalance_ms", from.rebalance_ms, to.rebalance_ms);
+    visit("hash_basis", from.hash_basis, to.hash_basis);
+    visit("primary", from.primary, to.primary);
+    visit(
+        "lacp_time",
+        std::string(word_of(kLacpTimeWords, from.lacp_fast)),
+        std::string(word_of(kLacpTimeWords, to.lacp_fast))
+    );
+    visit("lacp_fallback_ab", from.lacp_fallback_ab, to.lacp_fallback_ab);
+    visit("lacp_system_id", from.lacp_system_id, to.lacp_system_id);
+    visit("lacp_system_priority", from.lacp_system_priority, to.lacp_system_priority);
+    visit("vlan", from.vlan, to.vlan);
 }
 
 template <class Visit>
@@ -241,8 +275,8 @@ private:
 class Planner {
 public:
     Planner(const DesiredState& from, const DesiredState& to)
-        : bridges_(from.bridges, to.bridges), ports_(from.ports, to.ports),
-          tunnels_(from.tunnels, to.tunnels) {
+        : bridges_(from.bridges, to.bridges), bonds_(from.bonds, to.bonds),
+          ports_(from.ports, to.ports), tunnels_(from.tunnels, to.tunnels) {
         bridges_.visit_removed([&](const BridgeConfig& bridge) {
             removed_bridges_.insert(bridge.name);
         });
@@ -267,6 +301,14 @@ private:
         });
         ports_.visit_removed([&](const PortConfig& port) {
             actions_.emplace_back(RemovePort{port.name});
+        });
+        bonds_.visit_removed([&](const BondConfig& bond) {
+            actions_.emplace_back(RemoveBond{bond.name});
+        });
+        bonds_.visit_wanted([&](const BondConfig* old, const BondConfig& /*bond*/) {
+            if (old != nullptr && leaves_removed_bridge(*old)) {
+                left_bridges_.insert(old->bridge);
+            }
         });
         ports_.visit_wanted([&](const PortConfig* old, const PortConfig& port) {
             if (old != nullptr && !same_device(*old, port)) {
@@ -303,6 +345,16 @@ private:
 
     /// Changes of members that leave a removed bridge, or all other additions and changes.
     void want_members(bool leaving) {
+        bonds_.visit_wanted([&](const BondConfig* old, const BondConfig& bond) {
+            if ((old != nullptr && leaves_removed_bridge(*old)) != leaving) {
+                return;
+            }
+            if (old != nullptr) {
+                actions_.emplace_back(ChangeBond{*old, bond});
+            } else {
+                actions_.emplace_back(AddBond{bond});
+            }
+        });
         ports_.visit_wanted([&](const PortConfig* old, const PortConfig& port) {
             const bool in_place = old != nullptr && same_device(*old, port);
             if ((in_place && leaves_removed_bridge(*old)) != leaving) {
@@ -332,6 +384,7 @@ private:
     }
 
     Comparison<BridgeConfig> bridges_;
+    Comparison<BondConfig> bonds_;
     Comparison<PortConfig> ports_;
     Comparison<TunnelConfig> tunnels_;
     std::set<std::string, std::less<>> removed_bridges_;
@@ -366,12 +419,23 @@ struct Describer {
         const PortConfig& port = action.config;
         return "add port " + port.name + ": " + std::string(word_of(kPortKindWords, port.kind)) +
                " " + (port.kind == PortKind::dpdk ? port.devargs : port.interface) +
-               on_bridge(port.bridge, port.vlan);
+               on_bridge(port.bridge, port.vlan) +
+               (port.bond.empty() ? "" : ", member of bond " + port.bond);
     }
     std::string operator()(const ChangePort& action) const {
         return "change port " + action.to.name + ": " + differences(action.from, action.to);
     }
     std::string operator()(const RemovePort& action) const { return "remove port " + action.name; }
+    std::string operator()(const AddBond& action) const {
+        const BondConfig& bond = action.config;
+        return "add bond " + bond.name + ": " + std::string(word_of(kBondModeWords, bond.mode)) +
+               " over " + text(bond.members) + on_bridge(bond.bridge, bond.vlan) +
+               (bond.lacp == LacpMode::off ? "" : ", lacp " + text(bond.lacp));
+    }
+    std::string operator()(const ChangeBond& action) const {
+        return "change bond " + action.to.name + ": " + differences(action.from, action.to);
+    }
+    std::string operator()(const RemoveBond& action) const { return "remove bond " + action.name; }
     std::string operator()(const AddTunnel& action) const {
         const TunnelConfig& tunnel = action.config;
         std::string result = "add tunnel " + tunnel.name + ": " + tunnel.type;

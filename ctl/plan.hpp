@@ -36,6 +36,16 @@ struct ChangePort {
 struct RemovePort {
     std::string name;
 };
+struct AddBond {
+    BondConfig config;
+};
+struct ChangeBond {
+    BondConfig from;
+    BondConfig to;
+};  ///< In place: every option but name; members come and go by their ports' `bond`.
+struct RemoveBond {
+    std::string name;
+};
 struct AddTunnel {
     TunnelConfig config;
 };
@@ -58,9 +68,12 @@ struct ChangeFirewall {
 using Action = std::variant<
     RemoveTunnel,
     RemovePort,
+    RemoveBond,
     RemoveBridge,
     AddBridge,
     ChangeBridge,
+    AddBond,
+    ChangeBond,
     AddPort,
     ChangePort,
     AddTunnel,
@@ -68,12 +81,12 @@ using Action = std::variant<
     ChangeRuntime,
     ChangeFirewall>;
 
-/// Actions in the order of application: removals (tunnels, ports, bridges) first, then additions
-/// and changes (bridges, ports, tunnels). An item that is equal on both sides appears in no action.
-/// A removed bridge that ports or tunnels leave for another one stands behind their changes, so
-/// that an applied RemoveBridge never finds a member. A port whose device changes (kind, interface,
-/// devargs, rx_queues, mac) is removed and added; a bridge that gains or loses its local port is
-/// changed in place. Fails when a key changed that needs a restart, naming it.
+/// Actions in the order of application: removals (tunnels, ports, bonds, bridges) first, then
+/// additions and changes (bridges, bonds, ports, tunnels). An item that is equal on both sides
+/// appears in no action. A removed bridge that ports or tunnels leave for another one stands behind
+/// their changes, so that an applied RemoveBridge never finds a member. A port whose device changes
+/// (kind, interface, devargs, rx_queues, mac) is removed and added; a bridge that gains or loses
+/// its local port is changed in place. Fails when a key changed that needs a restart, naming it.
 [[nodiscard]] Result<std::vector<Action>> plan(const DesiredState& from, const DesiredState& to);
 
 /// One line of text, e.g. "add tunnel t1: vxlan to 192.0.2.2 key 100 on bridge br0".

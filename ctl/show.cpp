@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "ctl/config_words.hpp"
 #include "ctl/show_tunnel.hpp"
 #include "ctl/table.hpp"
 
@@ -56,10 +57,29 @@ Json device_json(const SwitchPort& port) {
     json["mac"] = port.mac.to_string();
     json["claimed"] = port.claimed;
     json["rx_workers"] = port.rx_workers;
+    if (!port.config.bond.empty()) {
+        json["bond"] = port.config.bond;
+    }
     json.update(vlan_json(port.vlan));
     if (!port.trouble.empty()) {
         json["trouble"] = port.trouble;
     }
+    return json;
+}
+
+Json bond_json(const SwitchPort& port) {
+    const Bond& bond = port.bond->bond;
+    Json json;
+    json["name"] = port.name;
+    json["mode"] = word_of(kBondModeWords, port.bond_config.mode);
+    json["link"] = port.up ? "up" : "down";
+    json["mtu"] = port.mtu;
+    json["active_member"] = bond.active() == nullptr ? Json() : Json(bond.active()->input.name);
+    json["members"] = Json::array();
+    for (const BondMember& member : bond.members()) {
+        json["members"].push_back(Json{{"name", member.input.name}, {"enabled", member.enabled}});
+    }
+    json.update(vlan_json(port.vlan));
     return json;
 }
 
@@ -145,12 +165,24 @@ std::string port_text(const Json& port) {
         text_or(port, "link", ""),
         text_or(port, "mtu", ""),
         text_or(port, "mac", ""),
-        vlan_text(port)
+        (port.contains("bond") ? ", bond " + text_or(port, "bond", "") : "") + vlan_text(port)
     );
     if (port.contains("trouble")) {
         text += fmt::format("        trouble: {}\n", text_or(port, "trouble", ""));
     }
     return text;
+}
+
+std::string bond_text(const Json& bond) {
+    return fmt::format(
+        "    bond {}: {}, link {}, mtu {}, active member {}{}; see bond/show\n",
+        text_or(bond, "name", ""),
+        text_or(bond, "mode", ""),
+        text_or(bond, "link", ""),
+        text_or(bond, "mtu", ""),
+        text_or(bond, "active_member", "none"),
+        vlan_text(bond)
+    );
 }
 
 /// ", tos 8, df false": the options that have no place of their own.
@@ -211,6 +243,7 @@ Result<std::string> show_switch(const CommandContext& context, Arguments argumen
         json["mac_ageing_s"] = bridge.config.mac_ageing_s;
         json["split_horizon"] = bridge.config.split_horizon;
         json["ports"] = Json::array();
+        json["bonds"] = Json::array();
         json["tunnels"] = Json::array();
         for (const auto& [index, port] : model.ports) {
             if (port.bridge != bridge.index) {
@@ -218,6 +251,8 @@ Result<std::string> show_switch(const CommandContext& context, Arguments argumen
             }
             if (port.role == PortRole::tunnel) {
                 json["tunnels"].push_back(tunnel_json(context, port));
+            } else if (port.role == PortRole::bond) {
+                json["bonds"].push_back(bond_json(port));
             } else {
                 json["ports"].push_back(device_json(port));
             }
@@ -236,6 +271,9 @@ Result<std::string> show_switch(const CommandContext& context, Arguments argumen
         );
         for (const Json& port : bridge["ports"]) {
             text += port_text(port);
+        }
+        for (const Json& bond : bridge["bonds"]) {
+            text += bond_text(bond);
         }
         for (const Json& tunnel : bridge["tunnels"]) {
             text += tunnel_text(tunnel);

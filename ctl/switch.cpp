@@ -168,6 +168,9 @@ Switch::Switch(const SwitchParts& parts, const DesiredState& running)
     parts_.slow_path.on_path_mtu = [this](const tunnels::IpAddress& remote, std::uint32_t mtu) {
         on_path_mtu(remote, mtu);
     };
+    parts_.slow_path.on_lacp = [this](std::uint16_t port, std::span<const std::byte> frame) {
+        on_lacp(port, frame);
+    };
 }
 
 Switch::~Switch() {
@@ -180,6 +183,7 @@ Switch::~Switch() {
     parts_.slow_path.on_unresolved = nullptr;
     parts_.slow_path.on_unknown_host = nullptr;
     parts_.slow_path.on_path_mtu = nullptr;
+    parts_.slow_path.on_lacp = nullptr;
 }
 
 Result<Switch::Applied> Switch::apply(const DesiredState& wanted, ApplyMode mode) {
@@ -327,6 +331,10 @@ Result<void> Switch::execute(const Action& action, Devices& ahead) {
                 add_tunnel(a.config);
             } else if constexpr (std::is_same_v<T, ChangeTunnel>) {
                 change_tunnel(a.to);
+            } else if constexpr (std::is_same_v<T, AddBond>) {
+                add_bond(a.config);
+            } else if constexpr (std::is_same_v<T, ChangeBond>) {
+                change_bond(a.from, a.to);
             } else if constexpr (std::is_same_v<T, ChangeRuntime>) {
                 log_set_level(a.to.daemon.log_level);
                 model_.hold = a.to.hold;
@@ -398,7 +406,7 @@ Result<void> Switch::change_port(const PortConfig& from, const PortConfig& to) {
     SwitchPort& port = *model_.find_port(to.name);
     port.config = to;
     changed_ = true;
-    if (from.bridge != to.bridge || from.vlan != to.vlan) {
+    if (from.bridge != to.bridge || from.vlan != to.vlan || from.bond != to.bond) {
         parts_.slow_path.flush_port(port.bridge, port.index);
         port.bridge = model_.bridges.at(to.bridge).index;
         port.vlan = to.vlan;

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -85,6 +86,11 @@ public:
     /// Answers upcalls and publishes what they changed.
     void drain_upcalls();
 
+    /// The bond of that name; null: there is none.
+    [[nodiscard]] Bond* find_bond(const std::string& name);
+    /// Publishes what was changed in a bond by hand.
+    void on_bond_changed();
+
 private:
     using Devices = std::map<std::string, std::unique_ptr<dataplane::Port>>;
 
@@ -106,6 +112,8 @@ private:
     void add_tunnel(const TunnelConfig& config);
     void change_tunnel(const TunnelConfig& to);
     void remove_port(const std::string& name, bool local = false);
+    void add_bond(const BondConfig& config);
+    void change_bond(const BondConfig& from, const BondConfig& to);
 
     SwitchPort& insert_port(
         const std::string& name, PortRole role, const std::string& bridge, const VlanConfig& vlan
@@ -145,6 +153,16 @@ private:
     void probe_stale_hosts();
     void on_path_mtu(const tunnels::IpAddress& remote, std::uint32_t mtu);
     void age_path_mtus(std::uint32_t now_s);
+
+    // Of bonds (switch_bonds.cpp).
+    void tick_bonds();
+    void refresh_bonds();
+    void refresh_bond(SwitchPort& port);
+    void run_lacp(SwitchPort& port);
+    void on_lacp(std::uint16_t member, std::span<const std::byte> frame);
+    void collect_learning(SwitchPort& port);
+    void send_learning();
+    void send_frame(std::uint16_t port, std::span<const std::byte> frame);
 
     // Of the host's firewall (switch_firewall.cpp).
     void take_policy(std::shared_ptr<const firewall::Policy> policy);

@@ -202,7 +202,8 @@ void Switch::note_link(const LinkEvent& link, LinkNews& news) {
 
 void Switch::reconcile_links(const LinkNews& news) {
     for (auto& [index, port] : model_.ports) {
-        if (port.role == PortRole::tunnel || port.config.kind == PortKind::dpdk) {
+        if (port.role == PortRole::tunnel || port.role == PortRole::bond ||
+            port.config.kind == PortKind::dpdk) {
             continue;
         }
         const auto link = parts_.underlay.link(port.config.interface);
@@ -355,7 +356,9 @@ void Switch::tick() {
             }
         }
     }
+    tick_bonds();
     publish_if_changed();
+    send_learning();
 }
 
 void Switch::drain_upcalls() {
@@ -367,6 +370,7 @@ void Switch::publish_if_changed() {
     if (!changed_) {
         return;
     }
+    refresh_bonds();
     changed_ = false;
     refresh_routing();
     auto snapshot =
@@ -388,6 +392,7 @@ void Switch::publish_if_changed() {
     parts_.slow_path.release_hosts(*snapshot);
     parts_.slow_path.set_snapshot(snapshot.get());
     parts_.workers.publish(std::move(snapshot));
+    send_learning();
 }
 
 }  // namespace culvert::ctl

@@ -41,6 +41,20 @@ SwitchPort* SwitchModel::find_port(const std::string& name, bool local) {
     return nullptr;
 }
 
+std::vector<SwitchPort*> SwitchModel::members_of(const BondConfig& bond) {
+    std::vector<SwitchPort*> members(bond.members.size());
+    for (auto& [index, port] : ports) {
+        if (port.role == PortRole::device && port.config.bond == bond.name) {
+            const auto found = std::find(bond.members.begin(), bond.members.end(), port.name);
+            if (found != bond.members.end()) {
+                members[static_cast<std::size_t>(found - bond.members.begin())] = &port;
+            }
+        }
+    }
+    std::erase(members, nullptr);
+    return members;
+}
+
 const SwitchPort* SwitchModel::find_port(std::uint16_t index) const {
     const auto found = ports.find(index);
     return found == ports.end() ? nullptr : &found->second;
@@ -190,7 +204,7 @@ make_tunnel_view(const SwitchModel& model, const SlowPath& slow_path, const Swit
     if (located) {
         const SwitchPort* out = model.find_port(*located);
         // A next hop behind a tunnel or behind the host itself is no way out.
-        if (out == nullptr || out->role != PortRole::device) {
+        if (out == nullptr || (out->role != PortRole::device && out->role != PortRole::bond)) {
             view.unresolved = DropReason::tunnel_no_route;
             return view;
         }
@@ -349,6 +363,31 @@ void add_device(Snapshot& snapshot, const SwitchPort& port) {
     }
 }
 
+/// The bond's port and what it makes of its members', once their views are there.
+void add_bond(Snapshot& snapshot, const SwitchPort& port) {
+    PortView& view = snapshot.ports[port.index];
+    view.bond_role = dataplane::BondRole::bond;
+    view.bond = static_cast<std::uint16_t>(snapshot.bonds.size());
+    view.mtu = port.mtu;
+    view.up = port.up;
+    view.carries_offloads = true;
+    const BondGroup& group = *port.bond;
+    const bool by_lacp =
+        group.bond.lacp() != LacpStatus::off || group.bond.config().mode == BondMode::balance_tcp;
+    const bool falls_back = group.bond.falls_back();
+    for (std::size_t i = 0; i < group.bond.members().size(); ++i) {
+        PortView& member = snapshot.ports[group.bond.members()[i].input.port];
+        member.bond_role = dataplane::BondRole::member;
+        member.bond = view.bond;
+        member.vlan = view.vlan;
+        member.admits = group.admits[i];
+        member.refusal = by_lacp && !falls_back ? DropReason::bond_lacp : DropReason::bond_standby;
+        member.takes_lacp = group.lacp.has_value();
+        view.carries_offloads = view.carries_offloads && member.carries_offloads;
+    }
+    snapshot.bonds.push_back(group.view);
+}
+
 }  // namespace
 
 std::unique_ptr<Snapshot> build_snapshot(
@@ -377,6 +416,11 @@ std::unique_ptr<Snapshot> build_snapshot(
         view.bridge = port.bridge;
         view.generation = port.generation;
         view.vlan = make_vlan_view(port.vlan);
+        if (!port.config.bond.empty()) {
+            view.bridge = kPortNone;
+            add_device(*snapshot, port);
+            continue;
+        }
         BridgeView& bridge = snapshot->bridges[port.bridge];
         bridge.members.push_back(index);
         if (port.role == PortRole::tunnel) {
@@ -389,6 +433,11 @@ std::unique_ptr<Snapshot> build_snapshot(
             bridge.local_mac = port.mac;
             bridge.local_vlan = untagged_vlan(port.vlan);
             bridge.local_port = index;
+        }
+    }
+    for (const auto& [index, port] : model.ports) {
+        if (port.role == PortRole::bond) {
+            add_bond(*snapshot, port);
         }
     }
     for (PortView& view : snapshot->ports) {

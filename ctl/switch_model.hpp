@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "ctl/bond_group.hpp"
 #include "ctl/config.hpp"
 #include "ctl/firewall_admission.hpp"
 #include "ctl/link_facts.hpp"
@@ -21,7 +22,7 @@
 
 namespace culvert::ctl {
 
-enum class PortRole : std::uint8_t { device, local, tunnel };
+enum class PortRole : std::uint8_t { device, local, tunnel, bond };
 
 /// What is shown of a device and does not matter to forwarding.
 struct DeviceStatus {
@@ -58,6 +59,13 @@ struct SwitchPort {
     std::string trouble;  ///< Why it does not forward; empty: it does.
     int numa_node = kNumaNodeUnknown;
     std::vector<unsigned> rx_workers;  ///< By receive queue; empty: nobody polls the port.
+    /// Of a bond's member with LACP: whether its partner is heard (Interface.lacp_current).
+    std::optional<bool> lacp_current;
+
+    // bond; `up`, `mtu` and `mac` are its members': any up, the least, the active one's (which is
+    // Port.bond_active_slave; zero: none was ever active)
+    BondConfig bond_config;
+    std::shared_ptr<BondGroup> bond;
 
     // tunnel
     TunnelConfig tunnel;
@@ -83,6 +91,8 @@ struct SwitchModel {
     bool hold = false;  ///< No queue is polled.
 
     [[nodiscard]] SwitchPort* find_port(const std::string& name, bool local = false);
+    /// Members of the bond that are there, in the order of its configuration.
+    [[nodiscard]] std::vector<SwitchPort*> members_of(const BondConfig& bond);
     [[nodiscard]] const SwitchPort* find_port(std::uint16_t index) const;
     [[nodiscard]] const std::string* bridge_name(std::uint16_t index) const;
     /// The local port of a bridge, or null.

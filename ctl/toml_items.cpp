@@ -19,6 +19,8 @@ constexpr Range kMtuRange{68, 65535};
 constexpr Range kTapMtuRange{68, 65521};
 constexpr Range kTagRange{1, 4094};
 constexpr Range kVlanRange{0, 4094};
+constexpr Range kDelayRange{0, 2147483647};
+constexpr std::uint32_t kRebalanceMsMin = 1000;
 constexpr std::size_t kAddressesMax = 64;
 constexpr std::size_t kRlocsMax = 32;
 
@@ -288,6 +290,45 @@ PortConfig read_port(const TomlTable& table) {
     table.read("rx_queues", Range{0, dataplane::kQueuesPerPortMax}, port.rx_queues);
     table.read_list("rx_workers", Range{0, dataplane::kWorkersMax - 1}, port.rx_workers);
     return port;
+}
+
+BondConfig read_bond(const TomlTable& table) {
+    static constexpr std::string_view kMembersValid = "1-32 names of [[port]] sections, each once";
+    BondConfig bond;
+    read_common(table, bond);
+    table.require("members", kMembersValid);
+    table.read_list("members", kMembersValid, bond.members);
+    if (table.has("members") &&
+        (bond.members.empty() || bond.members.size() > dataplane::kBondMembersMax)) {
+        table.fail(
+            "members",
+            "members lists " + std::to_string(bond.members.size()) +
+                " ports; valid: " + std::string(kMembersValid)
+        );
+    }
+    table.read("mode", kBondModeWords, bond.mode);
+    table.read("lacp", kLacpWords, bond.lacp);
+    table.read("updelay_ms", kDelayRange, bond.updelay_ms);
+    table.read("downdelay_ms", kDelayRange, bond.downdelay_ms);
+    table.read("rebalance_ms", kDelayRange, bond.rebalance_ms);
+    if (bond.rebalance_ms != 0 && bond.rebalance_ms < kRebalanceMsMin) {
+        table.invalid("rebalance_ms", "is too short", "0 (never) or 1000-2147483647");
+    }
+    table.read("hash_basis", Range{0, UINT32_MAX}, bond.hash_basis);
+    table.read("primary", bond.primary);
+    table.read("lacp_time", kLacpTimeWords, bond.lacp_fast);
+    table.read("lacp_fallback_ab", bond.lacp_fallback_ab);
+    table.read("lacp_system_id", bond.lacp_system_id);
+    table.read("lacp_system_priority", Range{1, 65535}, bond.lacp_system_priority);
+    if (bond.lacp == LacpMode::off) {
+        for (const std::string_view key :
+             {"lacp_time", "lacp_fallback_ab", "lacp_system_id", "lacp_system_priority"}) {
+            table.refuse(
+                key, "does not apply to lacp = \"off\"; valid: with \"active\" or \"passive\""
+            );
+        }
+    }
+    return bond;
 }
 
 }  // namespace culvert::ctl

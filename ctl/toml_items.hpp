@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Reads one [[bridge]] or [[port]] from its TOML table, and checks what the item's own keys say
+// Reads one [[bridge]], [[port]] or [[bond]] from its TOML table, and checks what the item's own keys say
 // about each other. Tunnels are toml_tunnel.hpp's part, what needs a second item is validate.hpp's.
 // One thread at a time.
 #pragma once
@@ -14,6 +14,8 @@ namespace culvert::ctl {
 [[nodiscard]] BridgeConfig read_bridge(const TomlTable& table);
 
 [[nodiscard]] PortConfig read_port(const TomlTable& table);
+
+[[nodiscard]] BondConfig read_bond(const TomlTable& table);
 
 /// The VLAN keys of a port, a tunnel or a local port.
 [[nodiscard]] VlanConfig read_vlan(const TomlTable& table);

@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <fstream>
+#include <map>
 #include <system_error>
 
 #include "ctl/sentence.hpp"
@@ -30,7 +31,7 @@ constexpr std::uint64_t kCpuMax = 1023;           // CPU_SETSIZE - 1.
 constexpr std::size_t kSocketPathBytesMax = 107;  // sizeof(sockaddr_un::sun_path) - 1.
 constexpr std::size_t kFilePrefixBytesMax = 32;
 
-constexpr std::array<const Section*, 12> kSections{
+constexpr std::array<const Section*, 13> kSections{
     &kDaemonSection,
     &kDpdkSection,
     &kWorkersSection,
@@ -42,6 +43,7 @@ constexpr std::array<const Section*, 12> kSections{
     &kEidSection,
     &kRlocSection,
     &kPortSection,
+    &kBondSection,
     &kTunnelSection};
 
 const Section* find_section(std::string_view name) {
@@ -211,6 +213,21 @@ FirewallConfig read_firewall(const TomlTable& table) {
     return firewall;
 }
 
+/// A port learns from its bond that it is a member; validate() finds what does not fit.
+void give_members(DesiredState& state) {
+    std::map<std::string_view, std::string_view> bond_of;
+    for (const BondConfig& bond : state.bonds) {
+        for (const std::string& member : bond.members) {
+            bond_of.emplace(member, bond.name);
+        }
+    }
+    for (PortConfig& port : state.ports) {
+        if (const auto found = bond_of.find(port.name); found != bond_of.end()) {
+            port.bond = found->second;
+        }
+    }
+}
+
 DesiredState read_state(const toml::table& root, FirstError& error) {
     DesiredState state;
     check_sections(root, error);
@@ -238,6 +255,10 @@ DesiredState read_state(const toml::table& root, FirstError& error) {
     for (const TomlTable& table : tables(kPortSection)) {
         state.ports.push_back(read_port(table));
     }
+    for (const TomlTable& table : tables(kBondSection)) {
+        state.bonds.push_back(read_bond(table));
+    }
+    give_members(state);
     for (const TomlTable& table : tables(kTunnelSection)) {
         state.tunnels.push_back(read_tunnel(table));
     }

@@ -59,6 +59,7 @@ Result<void> for_each_name(const DesiredState& state, Visit visit) {
     };
     visit_all(kBridgeSection, state.bridges);
     visit_all(kPortSection, state.ports);
+    visit_all(kBondSection, state.bonds);
     visit_all(kTunnelSection, state.tunnels);
     return result;
 }
@@ -71,7 +72,7 @@ Result<void> check_names(const DesiredState& state) {
             return failure(
                 about,
                 "the name is taken by " + with_place(earlier->second) +
-                    "; valid: a name that no other bridge, port or tunnel has"
+                    "; valid: a name that no other bridge, port, bond or tunnel has"
             );
         }
         return {};
@@ -121,12 +122,12 @@ Result<void> check_counts(const DesiredState& state) {
         std::count_if(state.bridges.begin(), state.bridges.end(), [](const BridgeConfig& bridge) {
             return bridge.local.has_value();
         });
-    const std::size_t ports =
-        state.ports.size() + state.tunnels.size() + static_cast<std::size_t>(locals);
+    const std::size_t ports = state.ports.size() + state.bonds.size() + state.tunnels.size() +
+                              static_cast<std::size_t>(locals);
     if (ports > dataplane::kPortsMax) {
         return tl::unexpected(
             "the configuration has " + std::to_string(ports) +
-            " ports, tunnels and local ports; valid: at most " +
+            " ports, bonds, tunnels and local ports; valid: at most " +
             std::to_string(dataplane::kPortsMax) + " together"
         );
     }
@@ -157,6 +158,11 @@ Result<void> check_bridge_references(const DesiredState& state) {
     };
     for (const PortConfig& port : state.ports) {
         if (Result<void> result = check(kPortSection, port); !result) {
+            return result;
+        }
+    }
+    for (const BondConfig& bond : state.bonds) {
+        if (Result<void> result = check(kBondSection, bond); !result) {
             return result;
         }
     }
@@ -233,6 +239,58 @@ Result<void> check_tunnels(const DesiredState& state) {
     return {};
 }
 
+Result<void> check_member(const BondConfig& bond, const PortConfig& port) {
+    const Subject about = subject(kBondSection, bond);
+    const std::string member = "member " + quote(port.name);
+    if (port.bond != bond.name) {
+        return failure(
+            about, member + " is one of bond " + quote(port.bond) + "; valid: each port in one bond"
+        );
+    }
+    if (port.bridge != bond.bridge) {
+        return failure(
+            about,
+            member + " has bridge = " + quote(port.bridge) + "; valid: the bond's, " +
+                quote(bond.bridge)
+        );
+    }
+    if (port.kind == PortKind::patch) {
+        return failure(about, member + " is a patch port; valid: ports with a device");
+    }
+    if (port.vlan != VlanConfig{}) {
+        return failure(
+            about, member + " has VLAN keys of its own; valid: VLAN keys of the bond only"
+        );
+    }
+    return {};
+}
+
+Result<void> check_bonds(const DesiredState& state) {
+    std::map<std::string_view, const PortConfig*> ports;
+    for (const PortConfig& port : state.ports) {
+        ports.emplace(port.name, &port);
+    }
+    for (const BondConfig& bond : state.bonds) {
+        const Subject about = subject(kBondSection, bond);
+        std::set<std::string_view> seen;
+        for (const std::string& name : bond.members) {
+            const auto found = ports.find(name);
+            if (found == ports.end()) {
+                return failure(
+                    about, "member " + quote(name) + " does not exist; valid: names of [[port]]"
+                );
+            }
+            if (!seen.insert(name).second) {
+                return failure(about, "member " + quote(name) + " is listed twice; valid: once");
+            }
+            if (Result<void> result = check_member(bond, *found->second); !result) {
+                return result;
+            }
+        }
+    }
+    return {};
+}
+
 /// What a UDP port carries is known before the tunnel is.
 Result<void> check_udp_ports(const DesiredState& state) {
     std::map<std::uint16_t, const TunnelConfig*> seen;
@@ -272,7 +330,12 @@ std::map<std::string_view, std::vector<std::string_view>> members_of(const Desir
         }
     }
     for (const PortConfig& port : state.ports) {
-        members[port.bridge].emplace_back(port.name);
+        if (port.bond.empty()) {
+            members[port.bridge].emplace_back(port.name);
+        }
+    }
+    for (const BondConfig& bond : state.bonds) {
+        members[bond.bridge].emplace_back(bond.name);
     }
     for (const TunnelConfig& tunnel : state.tunnels) {
         members[tunnel.bridge].emplace_back(tunnel.name);
@@ -407,6 +470,7 @@ Result<void> validate(const DesiredState& state) {
           check_bridge_references,
           check_devices,
           check_rx_workers,
+          check_bonds,
           check_tunnels,
           check_udp_ports,
           check_all_static_macs,

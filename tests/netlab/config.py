@@ -47,6 +47,7 @@ class Config:
         self.sections: dict[str, dict] = {}  # dpdk, workers, flow_cache
         self.bridges: list[dict] = []
         self.ports: list[dict] = []
+        self.bonds: list[dict] = []
         self.tunnels: list[dict] = []
 
     def copy(self) -> Config:
@@ -64,6 +65,11 @@ class Config:
     def port(self, name: str, bridge: str, **keys: object) -> dict:
         self.ports.append({"name": name, "bridge": bridge, **keys})
         return self.ports[-1]
+
+    def bond(self, name: str, bridge: str, members: list[str], **keys: object) -> dict:
+        """`members` name ports of the same bridge."""
+        self.bonds.append({"name": name, "bridge": bridge, "members": members, **keys})
+        return self.bonds[-1]
 
     def tunnel(self, name: str, bridge: str, **keys: object) -> dict:
         self.tunnels.append({"name": name, "bridge": bridge, **keys})
@@ -86,6 +92,7 @@ class Config:
         for kind, tables in (
             ("bridge", self.bridges),
             ("port", self.ports),
+            ("bond", self.bonds),
             ("tunnel", self.tunnels),
         ):
             for table in tables:

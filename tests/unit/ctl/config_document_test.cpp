@@ -74,6 +74,10 @@ const Surroundings& surroundings_of(std::string_view section) {
           {{"tunnel", "\"t1\""}},
           l3_tunnel}},
         {"port", {"[[port]]\n", {{"name", "\"p1\""}, {"bridge", "\"br0\""}}, kBridge}},
+        {"bond",
+         {"[[bond]]\nlacp = \"active\"\n",
+          {{"name", "\"bond0\""}, {"bridge", "\"br0\""}, {"members", "[\"p1\"]"}},
+          port + kBridge}},
         {"tunnel",
          {"[[tunnel]]\n",
           {{"name", "\"t1\""},
@@ -94,7 +98,8 @@ std::string_view type_for(std::string_view key) {
 /// A file in which `key` has `value`, or is absent when that is empty.
 std::string file_with(const ConfigKey& wanted, const std::string& value) {
     const Surroundings& around = surroundings_of(wanted.section);
-    std::string text = around.before;
+    // Keys about LACP need it; its own stands once.
+    std::string text = wanted == ConfigKey{"bond", "lacp"} ? "[[bond]]\n" : around.before;
     for (const auto& [key, given] : around.keys) {
         const bool is_type = wanted.section == "tunnel" && key == "type";
         const std::string_view shown = is_type ? type_for(wanted.key) : given;
