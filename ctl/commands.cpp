@@ -15,6 +15,7 @@
 #include "ctl/show.hpp"
 #include "ctl/show_bond.hpp"
 #include "ctl/show_firewall.hpp"
+#include "ctl/show_ovs.hpp"
 #include "ctl/table.hpp"
 #include "ctl/vlog.hpp"
 #include "dataplane/clock.hpp"
@@ -124,18 +125,6 @@ Result<std::string> show_fdb(const CommandContext& context, Arguments arguments)
         });
     }
     return table.render(*format);
-}
-
-Result<std::string> flush_fdb(const CommandContext& context, const Arguments& arguments) {
-    const auto bridges = chosen_bridges(context, arguments);
-    if (!bridges) {
-        return tl::unexpected(bridges.error());
-    }
-    std::size_t flushed = 0;
-    for (const SwitchBridge* bridge : *bridges) {
-        flushed += context.slow_path.flush_bridge(bridge->index);
-    }
-    return fmt::format("{} MAC addresses forgotten\n", flushed);
 }
 
 Result<std::uint64_t> parse_count(const std::string& text, std::string_view option) {
@@ -400,13 +389,10 @@ std::map<std::string, Command> make_commands(const CommandContext& context) {
     const auto with = [context](Result<std::string> (*run)(const CommandContext&, Arguments)) {
         return [context, run](const Arguments& arguments) { return run(context, arguments); };
     };
-    std::map<std::string, Command> commands;
+    std::map<std::string, Command> commands = make_ovs_commands(context);
     commands["show"] = {"", 0, 0, with(show_switch), {kFormatOption}};
     commands["show/tunnel"] = {"TUNNEL", 1, 1, with(show_one_tunnel), {kFormatOption}};
-    commands["fdb/show"] = {"[BRIDGE]", 0, 1, with(show_fdb), {kFormatOption}};
-    commands["fdb/flush"] = {"[BRIDGE]", 0, 1, [context](const Arguments& arguments) {
-                                 return flush_fdb(context, arguments);
-                             }};
+    commands["fdb/table"] = {"[BRIDGE]", 0, 1, with(show_fdb), {kFormatOption}};
     commands["flows/show"] = {
         "", 0, 0, with(show_flows), {"--port PORT", "--limit N", kFormatOption}};
     commands["flows/flush"] = {

@@ -19,6 +19,7 @@ struct CommandContext {
     dataplane::Workers& workers;
     dataplane::FlowCache& flows;
     const Ofports& ofports;
+    Underlay& underlay;
     std::function<Result<std::string>()> reload;
     std::function<void()> exit;  ///< Ends the daemon once the answer is sent.
     std::string version;         ///< The answer to "version".

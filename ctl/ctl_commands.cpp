@@ -45,7 +45,7 @@ const std::vector<CommandEntry> kCommands = {
      "Show every option of a tunnel, its next hop and its counters",
      CommandKind::show,
      {{"TUNNEL", "The tunnel's name", true}}},
-    {"fdb show", "fdb/show", "Show learned and static MAC addresses", CommandKind::show, {kBridge}},
+    {"fdb show", "fdb/table", "Show learned and static MAC addresses", CommandKind::show, {kBridge}},
     {"fdb flush", "fdb/flush", "Forget learned MAC addresses", CommandKind::action, {kBridge}},
     {"flows show",
      "flows/show",

@@ -187,6 +187,7 @@ private:
              parts_.workers,
              parts_.flows,
              ofports_,
+             parts_.underlay,
              [this] { return reload(); },
              // Not at once: the answer is on its way when the command's handler has returned.
              [this] { boost::asio::post(io_, [this] { io_.stop(); }); },

@@ -40,7 +40,7 @@ std::map<std::string, Command> make_commands() {
     std::map<std::string, Command> commands;
     for (const char* name :
          {"show",
-          "fdb/show",
+          "fdb/table",
           "fdb/flush",
           "flows/show",
           "flows/flush",
@@ -86,8 +86,8 @@ TEST_F(CulvertCtl, MapsCommandLinesToRequests) {
     const Daemon daemon(path_, make_commands());
     for (const auto& [words, request] : std::vector<std::pair<std::string, std::string>>{
              {"show", "show"},
-             {"fdb show", "fdb/show"},
-             {"fdb show br0", "fdb/show br0"},
+             {"fdb show", "fdb/table"},
+             {"fdb show br0", "fdb/table br0"},
              {"fdb flush", "fdb/flush"},
              {"fdb flush br0", "fdb/flush br0"},
              {"flows show", "flows/show"},
@@ -104,9 +104,9 @@ TEST_F(CulvertCtl, MapsCommandLinesToRequests) {
              {"log reopen", "log/reopen"},
              {"raw show", "show"},
              {"raw counters --limit -f json", "counters --limit -f json"},
-             {"-f text fdb show br0", "fdb/show br0"},
+             {"-f text fdb show br0", "fdb/table br0"},
              {"-f json show", "show --format json"},
-             {"fdb show br0 -f json", "fdb/show --format json br0"},
+             {"fdb show br0 -f json", "fdb/table --format json br0"},
              {"-f json flows show --limit 5", "flows/show --format json --limit 5"},
              {"drops --all --format=json", "drops --format json --all"},
              {"-f json counters", "counters --format json"}}) {
