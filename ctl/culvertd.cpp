@@ -3,6 +3,7 @@
 // The daemon's arguments and its process: what is read, in which order, before daemon.hpp runs it.
 
 #include <cstdlib>
+#include <filesystem>
 #include <iostream>
 #include <string>
 #include <vector>
@@ -71,6 +72,7 @@ int start(const std::string& path, bool check_only) {
     DaemonOptions options;
     options.state = *state;
     options.sockets = {{state->daemon.socket, true}};
+    options.rundir = std::filesystem::path(state->daemon.socket).parent_path();
     options.version = kVersionLine;
     options.make_source = [&](boost::asio::io_context&, Switch& to, Ofports& ofports) {
         return std::make_unique<TomlControl>(path, *state, to, ofports);

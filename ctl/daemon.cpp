@@ -18,6 +18,7 @@
 
 #include "ctl/commands.hpp"
 #include "ctl/log.hpp"
+#include "ctl/openflow/bridges.hpp"
 #include "ctl/sd_notify.hpp"
 #include "ctl/unixctl.hpp"
 #include "dataplane/eal.hpp"
@@ -155,7 +156,18 @@ public:
     /// status.
     int serve() {
         std::vector<std::unique_ptr<UnixctlServer>> servers;
-        if (const auto opened = open_sockets(servers); !opened) {
+        const CommandContext context{
+            switch_,
+            parts_.slow_path,
+            parts_.workers,
+            parts_.flows,
+            ofports_,
+            parts_.underlay,
+            [this] { return reload(); },
+            // Not at once: the answer is on its way when the command's handler has returned.
+            [this] { boost::asio::post(io_, [this] { io_.stop(); }); },
+            options_.version};
+        if (const auto opened = open_sockets(make_commands(context), servers); !opened) {
             return fail(opened.error(), kExitEnvironment);
         }
         const Watch upcalls(io_, upcall_wake_fd_, [this] {
@@ -167,6 +179,13 @@ public:
             switch_.on_events(parts_.underlay.read_events());
         });
         const Watch guard(io_, parts_.guard.fd(), [this] { switch_.on_firewall(); });
+        openflow_ = std::make_unique<openflow::Bridges>(
+            io_,
+            options_.rundir,
+            context,
+            [this](const std::string& bridge) { return source_->openflow(bridge); }
+        );
+        switch_.on_applied = [this] { openflow_->update(); };
         // After the socket: a second daemon on it must not touch anything.
         if (const auto started = source_->start([this] { ready(); }); !started) {
             return fail(started.error(), kExitUsage);
@@ -174,25 +193,18 @@ public:
         tick();
         wait_for_signal();
         io_.run();
+        switch_.on_applied = {};
+        openflow_.reset();
         sd_notify_stopping();
         logger("culvertd").info("stopping");
         return EXIT_SUCCESS;
     }
 
 private:
-    Result<void> open_sockets(std::vector<std::unique_ptr<UnixctlServer>>& servers) {
-        const auto commands = make_commands(
-            {switch_,
-             parts_.slow_path,
-             parts_.workers,
-             parts_.flows,
-             ofports_,
-             parts_.underlay,
-             [this] { return reload(); },
-             // Not at once: the answer is on its way when the command's handler has returned.
-             [this] { boost::asio::post(io_, [this] { io_.stop(); }); },
-             options_.version}
-        );
+    Result<void> open_sockets(
+        const std::map<std::string, Command>& commands,
+        std::vector<std::unique_ptr<UnixctlServer>>& servers
+    ) {
         for (const ControlSocket& socket : options_.sockets) {
             auto server = UnixctlServer::open(io_, socket.path, commands);
             if (server) {
@@ -219,6 +231,7 @@ private:
     void tick() {
         switch_.tick();
         source_->tick();
+        openflow_->update();
         timer_.expires_after(kTickInterval);
         timer_.async_wait([this](const boost::system::error_code& error) {
             if (!error) {
@@ -263,6 +276,7 @@ private:
     Switch switch_;
     Ofports ofports_;
     std::unique_ptr<ControlSource> source_;
+    std::unique_ptr<openflow::Bridges> openflow_;  ///< While it serves.
     int upcall_wake_fd_;
 };
 

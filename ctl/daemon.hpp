@@ -14,6 +14,7 @@
 
 #include "ctl/config.hpp"
 #include "ctl/ofports.hpp"
+#include "ctl/openflow/bridges.hpp"
 #include "ctl/switch.hpp"
 #include "ctl/underlay.hpp"
 
@@ -38,6 +39,10 @@ public:
     [[nodiscard]] virtual Result<std::string> reload() = 0;
     /// About ten times a second, after the switch's.
     virtual void tick() {}
+    /// What it says of a bridge's OpenFlow.
+    [[nodiscard]] virtual openflow::BridgeSettings openflow(const std::string& /*bridge*/) const {
+        return {};
+    }
 };
 
 /// Where the commands of culvert-ctl and ovs-appctl are answered.
@@ -48,6 +53,7 @@ struct ControlSocket {
 
 struct DaemonOptions {
     std::vector<ControlSocket> sockets;
+    std::string rundir;   ///< Where the bridges' OpenFlow sockets are.
     std::string version;  ///< What the command "version" says.
     /// What is fixed at the start: its bridges, ports and tunnels size the buffers only, and the
     /// source applies them.

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -57,6 +58,9 @@ public:
     /// A file is taken as a whole or not at all; of a database each row stands for itself, so that
     /// a device that is missing or cannot be opened concerns its port alone.
     enum class ApplyMode : std::uint8_t { whole, item_by_item };
+
+    /// Told at the end of each apply() that changed something, before it returns. May be empty.
+    std::function<void()> on_applied;
 
     /// Goes from the running state to `wanted`, touching only what differs. When it fails before
     /// anything was changed (bad device, key that needs a restart) the running state stays as it
