@@ -198,9 +198,23 @@ void write_table(Writer& writer, std::uint8_t version, const FlowFacts& flow) {
     writer.u64(flow.packets).u64(flow.packets);
 }
 
-/// Without properties: none of a table's features can be changed.
+/// With the properties that a switch has to name (A.3.5.5.2 of OpenFlow 1.3): output is applied at
+/// once, and nothing is matched or set.
 void write_table_features(Writer& writer) {
-    writer.u16(64).u8(0).fill(5).text("", 32).fill(16).u32(0).u32(1);
+    constexpr std::uint16_t kProperties = 8;
+    constexpr std::uint16_t kInstructions = 0;
+    constexpr std::uint16_t kApplyActions = 6;
+    writer.u16(64 + kProperties * 8).u8(0).fill(5).text("", 32).fill(16).u32(0).u32(1);
+    for (std::uint16_t type = 0; type < 2 * kProperties;
+         type = static_cast<std::uint16_t>(type + 2)) {
+        const bool listed = type == kInstructions || type == kApplyActions;
+        writer.u16(type).u16(listed ? 8 : 4);
+        if (listed) {
+            writer.u16(type == kInstructions ? 4 : 0).u16(4);
+        } else {
+            writer.fill(4);
+        }
+    }
 }
 
 /// Whether a flow or aggregate request is about the default flow too. Nothing: malformed.

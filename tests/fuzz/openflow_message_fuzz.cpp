@@ -26,7 +26,13 @@ public:
     [[nodiscard]] std::string name() const override { return "br0"; }
     [[nodiscard]] std::uint64_t datapath_id() const override { return 1; }
     [[nodiscard]] std::vector<PortFacts> ports() const override {
-        return {{1, "vif1"}, {65534, "a name longer than fits"}};
+        PortFacts one;
+        one.ofport = 1;
+        one.name = "vif1";
+        PortFacts other;
+        other.ofport = 65534;
+        other.name = "a name longer than fits";
+        return {one, other};
     }
     [[nodiscard]] FlowTables& tables() override { return *this; }
     [[nodiscard]] FlowFacts normal_flow() const override { return {1, cookie(), 2, 3}; }

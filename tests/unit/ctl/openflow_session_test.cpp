@@ -24,7 +24,9 @@ public:
     [[nodiscard]] std::vector<PortFacts> ports() const override {
         std::vector<PortFacts> facts;
         for (unsigned port = 1; port <= port_count; ++port) {
-            facts.push_back({static_cast<std::uint16_t>(port), "p" + std::to_string(port)});
+            facts.emplace_back();
+            facts.back().ofport = static_cast<std::uint16_t>(port);
+            facts.back().name = "p" + std::to_string(port);
             facts.back().rx_packets = port;
         }
         return facts;

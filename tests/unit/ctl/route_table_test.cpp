@@ -59,10 +59,10 @@ TEST(RouteTable, ReadsARouteByAGateway) {
 
 TEST(RouteTable, LeavesOutWhatLeadsNowhereOrIsElsewhere) {
     for (const auto& [type, table] :
-         {std::pair(RTN_BLACKHOLE, RT_TABLE_MAIN),
-          std::pair(RTN_MULTICAST, RT_TABLE_LOCAL),
-          std::pair(RTN_UNICAST, 100)}) {
-        Message message(type, static_cast<unsigned>(table));
+         {std::pair<unsigned, unsigned>(RTN_BLACKHOLE, RT_TABLE_MAIN),
+          std::pair<unsigned, unsigned>(RTN_MULTICAST, RT_TABLE_LOCAL),
+          std::pair<unsigned, unsigned>(RTN_UNICAST, 100)}) {
+        Message message(type, table);
         message.put(RTA_DST, "192.168.7.0");
         message.put(RTA_OIF, 3U);
         EXPECT_FALSE(parse_host_route(message.bytes()).has_value()) << type << ' ' << table;
