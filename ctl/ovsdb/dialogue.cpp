@@ -16,6 +16,8 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t kServerBytesMax = std::size_t{16} << 20U;
+/// A transaction's name is sent back to the server, and is a UUID.
+constexpr std::size_t kTransactionBytesMax = 64;
 constexpr const char* kServerDatabase = "_Server";
 constexpr const char* kServerTable = "Database";
 
@@ -93,6 +95,10 @@ std::optional<std::string> failure_in(const json& results) {
         }
     }
     return std::nullopt;
+}
+
+bool is_transaction(const json& name) {
+    return name.is_string() && name.get_ref<const std::string&>().size() <= kTransactionBytesMax;
 }
 
 tl::unexpected<std::string> failure(std::string sentence) {
@@ -358,8 +364,10 @@ Result<void> Dialogue::on_contents(json& result) {
     json* updates = &result;
     if (method_ == Method::cond_since) {
         if (!result.is_array() || result.size() != 3 || !result[0].is_boolean() ||
-            !result[1].is_string()) {
-            return failure("the contents are not an array of a boolean, a string and the tables");
+            !is_transaction(result[1])) {
+            return failure(
+                "the contents are not an array of a boolean, a transaction and the tables"
+            );
         }
         whole = !result[0].get<bool>();
         transaction = result[1].get<std::string>();
@@ -395,7 +403,7 @@ Result<void> Dialogue::on_update(std::string_view method, json& parameters) {
         return failure("a message \"" + name + "\" is of no monitor of ours");
     }
     const bool since = method_ == Method::cond_since;
-    if (parameters.size() != (since ? 3 : 2) || (since && !parameters[1].is_string())) {
+    if (parameters.size() != (since ? 3 : 2) || (since && !is_transaction(parameters[1]))) {
         return failure("the parameters of a message \"" + name + "\" are not what it has");
     }
     const auto applied = mirror_.apply(words.form, parameters.back());

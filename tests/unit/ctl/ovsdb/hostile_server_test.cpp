@@ -112,6 +112,7 @@ TEST_F(HostileServer, UpdatesThatDoNotFitEndTheConnection) {
              {R"("t2")", "the parameters of a message \"update3\""},
              {R"("t2",{},{})", "the parameters of a message \"update3\""},
              {R"(5,{})", "the parameters of a message \"update3\""},
+             {'"' + std::string(65, 't') + "\",{}", "the parameters of a message \"update3\""},
              {R"("t2",5)", "the tables are not an object"},
              {R"("t2",{"T":{)" + other + R"(:{"modify":{"name":"y"}}}})", "it is not there"},
              {R"("t2",{"T":{)" + other + R"(:{"delete":null}}})", "it is not there"},
