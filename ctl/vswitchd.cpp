@@ -156,7 +156,7 @@ int run_daemon_process(
     DaemonOptions daemon;
     daemon.state = base;
     daemon.sockets = control_sockets(options, folders, base.daemon);
-    daemon.rundir = folders.rundir;
+    daemon.rundir = folders.run;
     daemon.version = vswitchd_version();
     daemon.make_source = [&](boost::asio::io_context& io, Switch& to, Ofports& ofports) {
         OvsdbControlOptions control;
