@@ -18,8 +18,6 @@
 #include <syslog.h>
 #include <unistd.h>
 
-#include "ctl/sentence.hpp"
-
 namespace culvert::ctl {
 namespace {
 
@@ -85,7 +83,7 @@ private:
 
 tl::unexpected<std::string> bad_method(const std::string& method) {
     return tl::unexpected(
-        "syslog method " + quote(method) + " is not one of libc, null, unix:FILE, udp:IP:PORT"
+        "syslog method \"" + method + "\" is not one of libc, null, unix:FILE, udp:IP:PORT"
     );
 }
 
@@ -144,7 +142,8 @@ Result<int> parse_facility(std::string_view name) {
     const auto found = kFacilities.find(name);
     if (found == kFacilities.end()) {
         return tl::unexpected(
-            "invalid facility " + quote(name) + " (valid: one of syslog(3), like daemon or local0)"
+            "invalid facility \"" + std::string(name) +
+            "\" (valid: one of syslog(3), like daemon or local0)"
         );
     }
     return found->second;
@@ -170,7 +169,7 @@ SyslogSender::open(const std::string& method, const std::string& program) {
     const int fd = ::socket(address.storage.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         return tl::unexpected(
-            "no socket for syslog method " + quote(method) + ": " + std::strerror(errno)
+            "no socket for syslog method \"" + method + "\": " + std::strerror(errno)
         );
     }
     return std::make_unique<DatagramSender>(fd, address, program);
