@@ -5,12 +5,14 @@
 #include "ctl/vswitchd.hpp"
 
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <iostream>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -23,6 +25,7 @@
 #include "ctl/log.hpp"
 #include "ctl/log_pattern.hpp"
 #include "ctl/ovsdb_control.hpp"
+#include "ctl/ovsdb_start.hpp"
 #include "ctl/pidfile.hpp"
 #include "ctl/sentence.hpp"
 #include "ctl/toml_source.hpp"
@@ -34,6 +37,8 @@ namespace culvert::ctl {
 namespace {
 
 constexpr const char* kDefaultConfig = "/etc/culvert/culvert.toml";
+/// A database that is there answers sooner.
+constexpr std::chrono::seconds kDatabaseWait{10};
 
 /// As ovs-vswitchd's errors: the name, the sentence; its exit status is always 1.
 int refuse(const std::string& sentence) {
@@ -145,6 +150,16 @@ int run_daemon_process(
     for (const std::string& note : options.notes) {
         logger("daemon").warn("{}", note);
     }
+    const ovsdb::TlsFiles tls = {options.private_key, options.certificate, options.ca_certificate};
+    auto started = read_start_options(remotes, tls, base, kDatabaseWait);
+    if (!started) {
+        return EXIT_SUCCESS;
+    }
+    if (const auto cpus = check_cpus(*started, "Open_vSwitch other_config"); cpus) {
+        base = std::move(*started);
+    } else {
+        logger("ovsdb").warn("{}; what other_config says of the start is not taken", cpus.error());
+    }
     if (base.dpdk.file_prefix.empty()) {
         base.dpdk.file_prefix = fmt::format("culvert-{}", getpid());
     }
@@ -162,7 +177,7 @@ int run_daemon_process(
         OvsdbControlOptions control;
         control.remotes = remotes;
         control.base = base;
-        control.tls = {options.private_key, options.certificate, options.ca_certificate};
+        control.tls = tls;
         return std::make_unique<OvsdbControl>(io, std::move(control), to, ofports);
     };
     daemon.on_ready = [&] { startup.complete(); };
