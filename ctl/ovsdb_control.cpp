@@ -205,12 +205,18 @@ void OvsdbControl::write_back() {
     report[{kRootTable, configuration_.root}].insert_or_assign(
         "cur_cfg", ovsdb::set_of(ovsdb::Atom(configuration_.next_cfg))
     );
-    nlohmann::json changes = operations(report, client_->replica());
+    nlohmann::json changes = operations(
+        report,
+        client_->replica(),
+        [this](const std::string& table, const std::string& column) {
+            return client_->has_column(table, column);
+        }
+    );
     if (changes.empty()) {
         on_written(nlohmann::json::array());
         return;
     }
-    changes.insert(changes.begin(), {{"op", "assert"}, {"lock", kLock}});
+    changes.insert(changes.begin(), nlohmann::json{{"op", "assert"}, {"lock", kLock}});
     writing_ = true;
     client_->transact(changes, [this](const Result<nlohmann::json>& results) {
         writing_ = false;

@@ -32,17 +32,6 @@ constexpr std::int64_t kRebalanceMinMs = 1000;
 constexpr std::int64_t kRebalanceMs = 10000;
 constexpr std::uint16_t kBondPriority = 65534;
 
-constexpr std::array<Word<BondMode>, 3> kBondModeWords{{
-    {"active-backup", BondMode::active_backup},
-    {"balance-slb", BondMode::balance_slb},
-    {"balance-tcp", BondMode::balance_tcp},
-}};
-constexpr std::array<Word<LacpMode>, 3> kLacpWords{{
-    {"off", LacpMode::off},
-    {"passive", LacpMode::passive},
-    {"active", LacpMode::active},
-}};
-
 /// The value of a column that holds one of `words`; another word is said to be unknown.
 template <class E, std::size_t N>
 std::optional<E> word_of_column(

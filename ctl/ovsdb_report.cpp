@@ -331,7 +331,8 @@ Report status_report(const ReportSource& source) {
     return std::move(status.report);
 }
 
-nlohmann::json operations(const Report& report, const ovsdb::Replica& replica) {
+nlohmann::json
+operations(const Report& report, const ovsdb::Replica& replica, const HasColumn& has_column) {
     nlohmann::json all = nlohmann::json::array();
     for (const auto& [place, columns] : report) {
         const auto& [table, uuid] = place;
@@ -341,8 +342,7 @@ nlohmann::json operations(const Report& report, const ovsdb::Replica& replica) {
         }
         nlohmann::json changes = nlohmann::json::object();
         for (const auto& [name, value] : columns) {
-            const auto known = before->find(name);
-            if (known != before->end() && known->second != value) {
+            if (ovsdb::column(*before, name) != value && has_column(table, name)) {
                 changes[name] = to_json(value);
             }
         }

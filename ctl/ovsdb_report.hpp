@@ -62,9 +62,13 @@ private:
 /// Interface.statistics, Port.statistics, and Open_vSwitch.statistics when enabled (else empty).
 [[nodiscard]] Report statistics_report(const ReportSource& source, const CounterSource& counters);
 
+/// Whether the schema of the database has a column.
+using HasColumn = std::function<bool(const std::string& table, const std::string& column)>;
+
 /// "update" operations (RFC 7047 section 5.2.3) for the columns that differ from the replica's, one
-/// for each row; an empty array when nothing does. Rows and columns that the replica does not have
-/// are left out.
-[[nodiscard]] nlohmann::json operations(const Report& report, const ovsdb::Replica& replica);
+/// for each row; an empty array when nothing does. Rows that the replica has not, and columns that
+/// the database has not, are left out.
+[[nodiscard]] nlohmann::json
+operations(const Report& report, const ovsdb::Replica& replica, const HasColumn& has_column);
 
 }  // namespace culvert::ctl

@@ -64,6 +64,7 @@ public:
     void set_tls(const TlsFiles& files);
     [[nodiscard]] std::string status() const;
     [[nodiscard]] const Replica& replica() const { return mirror_.replica(); }
+    [[nodiscard]] const Selection& selection() const { return mirror_.selection(); }
     /// Null when there is no connection.
     [[nodiscard]] const Dialogue* dialogue() const { return dialogue_.get(); }
 
@@ -462,6 +463,11 @@ Client::~Client() {
 
 const Replica& Client::replica() const {
     return session_->replica();
+}
+
+bool Client::has_column(std::string_view table, std::string_view column) const {
+    const auto columns = session_->selection().find(table);
+    return columns != session_->selection().end() && columns->second.contains(column);
 }
 
 bool Client::is_synchronised() const {

@@ -67,6 +67,8 @@ public:
     std::function<void()> on_change;
 
     [[nodiscard]] const Replica& replica() const;
+    /// Whether the server's schema has the column; rows of the replica leave empty ones out.
+    [[nodiscard]] bool has_column(std::string_view table, std::string_view column) const;
     /// The replica is what the server said last: connected, and its contents are complete. In a
     /// cluster, by way of its leader.
     [[nodiscard]] bool is_synchronised() const;

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import json
 import re
+import signal
 from collections.abc import Iterator
 
 from netlab.lab import LabError, Namespace, Process, wait_until
@@ -68,6 +69,36 @@ def wait_for_ping(source: Namespace, target: str, timeout_s: float = 30.0) -> No
         f"{target} answers {source.name}",
         timeout_s,
     )
+
+
+class Pinger:
+    """Echo requests twenty times a second for as long as the context lasts."""
+
+    def __init__(self, source: Namespace, target: str, interval_s: float = 0.05) -> None:
+        self._process = source.spawn("ping", "-n", "-i", interval_s, target, name="pinger")
+        self._target = target
+
+    def __enter__(self) -> Pinger:
+        self.wait_for_replies(1)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.stop(signal.SIGINT)
+
+    def _sequences(self) -> list[int]:
+        return [int(n) for n in re.findall(r"bytes from .*icmp_seq=(\d+) ", self._process.output())]
+
+    def wait_for_replies(self, count: int, timeout_s: float = 30.0) -> None:
+        """Until so many more have been answered."""
+        wanted = len(self._sequences()) + count
+        what = f"{self._target} answered {count} more echo requests"
+        wait_until(lambda: len(self._sequences()) >= wanted, what, timeout_s)
+
+    @property
+    def lost(self) -> int:
+        """Requests that stayed without a reply although a later one got its own."""
+        answered = set(self._sequences())
+        return max(answered, default=0) - len(answered)
 
 
 def _listens(process: Process, port: int) -> bool:

@@ -128,7 +128,7 @@ class OvsHost:
             return int(self.vsctl("--no-wait", "get", "Open_vSwitch", ".", "cur_cfg")) >= sequence
 
         if sequence == 0:
-            self.vsctl(f"--timeout={timeout_s:g}", "set", "Open_vSwitch", ".", "external_ids:started=1")
+            self.vsctl("set", "Open_vSwitch", ".", "external_ids:started=1")
             return
         wait_until(applied, f"{self.name} applied configuration {sequence}", timeout_s)
 
