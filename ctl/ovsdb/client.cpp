@@ -84,7 +84,7 @@ private:
     void on_written(ErrorCode error);
     void fail(const std::string& sentence, Next next);
     void retry_after(std::chrono::milliseconds delay);
-    void run(std::vector<std::function<void()>> tasks);
+    void run(const std::vector<std::function<void()>>& tasks);
     void notify();
     void say_synchronised();
     void watch();
@@ -209,7 +209,7 @@ void Client::Session::fail(const std::string& sentence, Next next) {
         tried_ = 0;
         retry_after(backoff_.take());
     }
-    run(std::move(tasks));
+    run(tasks);
     if (was_open) {
         notify();
     }
@@ -294,7 +294,7 @@ void Client::Session::after_messages() {
     }
     // Last, because the user's functions may do anything to this session.
     read();
-    run(std::move(tasks));
+    run(tasks);
     if (due) {
         notify();
     }
@@ -373,7 +373,7 @@ void Client::Session::on_watch() {
 
 // ---- The user -----------------------------------------------------------------------------------
 
-void Client::Session::run(std::vector<std::function<void()>> tasks) {
+void Client::Session::run(const std::vector<std::function<void()>>& tasks) {
     for (const auto& task : tasks) {
         if (owner_ == nullptr) {
             return;

@@ -34,6 +34,11 @@ std::string quote(std::string_view name) {
     return "\"" + std::string(name.substr(0, kMax)) + (name.size() > kMax ? "...\"" : "\"");
 }
 
+tl::unexpected<std::string>
+refuse_row(const std::string& uuid, const std::string& table, const std::string& why) {
+    return tl::unexpected<std::string>("row " + uuid + " of table " + table + ": " + why);
+}
+
 /// An empty value is not kept: there may be millions.
 void store(Row& row, const std::string& column, Datum datum) {
     if (datum.keys.empty()) {
@@ -207,7 +212,7 @@ Mirror::stage(UpdateForm form, json& updates, const Replica& base, std::size_t b
                            ? work_out_difference(update, before, selected->second)
                            : work_out_old_and_new(update, before, selected->second);
             if (!row.has_value()) {
-                return tl::unexpected("row " + text + " of table " + table + ": " + row.error());
+                return refuse_row(text, table, row.error());
             }
             update = nullptr;
             staged.bytes -= before == nullptr ? 0 : bytes_of(*before);

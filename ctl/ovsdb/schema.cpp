@@ -92,6 +92,12 @@ std::optional<ColumnType> parse_type(const json& sent) {
     return type;
 }
 
+tl::unexpected<std::string> refuse_type(const std::string& column, const std::string& table) {
+    return tl::unexpected<std::string>(
+        "column " + column + " of table " + table + " of the schema has no valid type"
+    );
+}
+
 /// Makes an atom one of the type: a real may be written as an integer.
 bool conform(Atom& atom, AtomType type) {
     switch (type) {
@@ -190,9 +196,7 @@ Result<Selection> select_columns(const json& schema, const Wanted& wanted) {
             const json* type = member(*described_column, "type");
             const auto parsed = type == nullptr ? std::nullopt : parse_type(*type);
             if (!parsed.has_value()) {
-                return tl::unexpected(
-                    "column " + column + " of table " + table + " of the schema has no valid type"
-                );
+                return refuse_type(column, table);
             }
             selection[table].emplace(column, *parsed);
         }

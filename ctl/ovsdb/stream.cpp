@@ -28,21 +28,21 @@ class SocketStream : public Stream, public std::enable_shared_from_this<SocketSt
 public:
     template <class... Arguments>
     explicit SocketStream(Arguments&&... arguments)
-        : socket_(std::forward<Arguments>(arguments)...) {}
+        : socket(std::forward<Arguments>(arguments)...) {}
 
     void read_some(asio::mutable_buffer buffer, Moved moved) final {
-        socket_.async_read_some(buffer, keep(std::move(moved)));
+        socket.async_read_some(buffer, keep(std::move(moved)));
     }
     void write(asio::const_buffer buffer, Moved moved) final {
-        asio::async_write(socket_, buffer, keep(std::move(moved)));
+        asio::async_write(socket, buffer, keep(std::move(moved)));
     }
     void close() override {
         ErrorCode ignored;
-        socket_.lowest_layer().close(ignored);
+        socket.lowest_layer().close(ignored);
     }
     bool is_readable() final {
         ErrorCode error;
-        return socket_.lowest_layer().available(error) > 0 && !error;
+        return socket.lowest_layer().available(error) > 0 && !error;
     }
 
 protected:
@@ -53,7 +53,7 @@ protected:
              moved = std::move(moved)](ErrorCode error, std::size_t bytes) { moved(error, bytes); };
     }
 
-    Socket socket_;
+    Socket socket;
 };
 
 class UnixStream final : public SocketStream<Unix::socket> {
@@ -62,7 +62,7 @@ public:
         : SocketStream(io), path_(std::move(remote.host)) {}
 
     void connect(Connected connected) override {
-        socket_.async_connect(
+        socket.async_connect(
             Unix::endpoint(path_),
             [self = shared_from_this(), connected = std::move(connected)](ErrorCode error) {
                 connected(error ? "cannot connect: " + error.message() : "");
@@ -86,7 +86,7 @@ public:
         ErrorCode no_number;
         const auto address = asio::ip::make_address(remote_.host, no_number);
         if (!no_number) {
-            this->socket_.lowest_layer().async_connect(
+            this->socket.lowest_layer().async_connect(
                 tcp::endpoint(address, remote_.port),
                 [self = this->self(), connected = std::move(connected)](ErrorCode error) {
                     self->on_connected(error, connected);
@@ -117,8 +117,6 @@ protected:
     /// On a connection of TCP.
     virtual void start(const Stream::Connected& connected) { connected(""); }
 
-    Remote remote_;
-
 private:
     void on_resolved(
         ErrorCode error,
@@ -133,7 +131,7 @@ private:
             return;
         }
         asio::async_connect(
-            this->socket_.lowest_layer(),
+            this->socket.lowest_layer(),
             found,
             [self = self(), connected](ErrorCode failed, const tcp::endpoint&) {
                 self->on_connected(failed, connected);
@@ -147,10 +145,11 @@ private:
             return;
         }
         ErrorCode ignored;
-        this->socket_.lowest_layer().set_option(tcp::no_delay(true), ignored);
+        this->socket.lowest_layer().set_option(tcp::no_delay(true), ignored);
         start(connected);
     }
 
+    Remote remote_;
     tcp::resolver resolver_;
     bool closed_ = false;
 };
@@ -164,13 +163,13 @@ public:
 
 private:
     void start(const Connected& connected) override {
-        socket_.async_handshake(Tls::client, [self = self(), this, connected](ErrorCode error) {
+        socket.async_handshake(Tls::client, [self = self(), this, connected](ErrorCode error) {
             connected(error ? describe(error) : "");
         });
     }
 
     std::string describe(ErrorCode error) {
-        const long verified = ::SSL_get_verify_result(socket_.native_handle());
+        const long verified = ::SSL_get_verify_result(socket.native_handle());
         if (verified != X509_V_OK) {
             return std::string("the server's certificate is not trusted: ") +
                    ::X509_verify_cert_error_string(verified);

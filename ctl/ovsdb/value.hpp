@@ -24,7 +24,7 @@ using dataplane::Result;
 /// A row's identity: 36 characters, lower case ("550e8400-e29b-41d4-a716-446655440000").
 struct Uuid {
     std::string text;
-    auto operator<=>(const Uuid&) const = default;
+    auto operator<=>(const Uuid&) const = default;  // NOLINT(modernize-use-nullptr)
 };
 
 using Atom = std::variant<std::int64_t, double, bool, std::string, Uuid>;
