@@ -176,11 +176,14 @@ struct DesiredState {
     std::vector<BondConfig> bonds;
     std::vector<TunnelConfig> tunnels;
     bool hold = false;  ///< Everything is made, but no packet is taken (OVS: flow-restore-wait).
+    /// TAP devices outlive the daemon with the host's addresses and routes, and the next one takes
+    /// them over (a database's; those of a file vanish with the daemon).
+    bool keep_devices = false;
     bool operator==(const DesiredState&) const = default;
 
     /// The same daemon with nothing to forward: what a start begins from.
     [[nodiscard]] DesiredState without_items() const {
-        return {daemon, dpdk, workers, flow_cache, firewall, {}, {}, {}, {}, false};
+        return {daemon, dpdk, workers, flow_cache, firewall, {}, {}, {}, {}, false, keep_devices};
     }
 };
 

@@ -39,12 +39,13 @@ inline constexpr std::array<std::string_view, 3> kStaticMacKeys{"mac", "vlan", "
 /// `rloc` is a section of its own inside an EID.
 inline constexpr std::array<std::string_view, 2> kEidKeys{"prefix", "rloc"};
 inline constexpr std::array<std::string_view, 3> kRlocKeys{"tunnel", "priority", "weight"};
-inline constexpr std::array<std::string_view, 14> kPortKeys{
+inline constexpr std::array<std::string_view, 15> kPortKeys{
     "name",
     "bridge",
     "kind",
     "interface",
     "devargs",
+    "peer",
     "mtu",
     "mac",
     "claim",

@@ -41,10 +41,11 @@ inline constexpr std::array<Word<firewall::BackendChoice>, 3> kBackendWords{{
     {"iptables-legacy", firewall::BackendChoice::legacy},
     {"nftables", firewall::BackendChoice::nft},
 }};
-inline constexpr std::array<Word<PortKind>, 3> kPortKindWords{{
+inline constexpr std::array<Word<PortKind>, 4> kPortKindWords{{
     {"linux", PortKind::linux_interface},
     {"tap", PortKind::tap},
     {"dpdk", PortKind::dpdk},
+    {"patch", PortKind::patch},
 }};
 inline constexpr std::array<Word<VlanMode>, 4> kVlanModeWords{{
     {"trunk", VlanMode::trunk},

@@ -61,7 +61,7 @@ std::uint32_t packet_buffers(const DesiredState& state) {
         if (port.kind == PortKind::dpdk) {
             const unsigned rx_queues = port.rx_queues != 0 ? port.rx_queues : demand.workers;
             demand.device_queues += rx_queues + demand.workers;
-        } else {
+        } else if (port.kind != PortKind::patch) {
             ++demand.kernel_ports;
         }
     }

@@ -75,9 +75,9 @@ void OvsdbControl::let_go(const std::string& why) {
     if (configured_) {
         configured_ = false;
         configuration_ = {};
-        static_cast<void>(
-            switch_.apply(options_.base.without_items(), Switch::ApplyMode::item_by_item)
-        );
+        DesiredState nothing = options_.base.without_items();
+        nothing.keep_devices = true;
+        static_cast<void>(switch_.apply(nothing, Switch::ApplyMode::let_go));
         ofports_.assign({});
     }
 }
@@ -96,6 +96,7 @@ OvsdbConfiguration OvsdbControl::read() {
     next.flow_restore_wait =
         next.flow_restore_wait && (!configured_ || configuration_.flow_restore_wait);
     next.state.hold = next.flow_restore_wait;
+    next.state.keep_devices = true;
     return next;
 }
 

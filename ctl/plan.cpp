@@ -131,7 +131,9 @@ void visit_fields(const PortConfig& from, const PortConfig& to, Visit visit) {
     visit("bond", from.bond, to.bond);
     visit("lacp", from.lacp, to.lacp);
     visit("vlan", from.vlan, to.vlan);
+    visit("peer", from.peer, to.peer);
     visit("mtu", from.mtu, to.mtu);
+    visit("mac", from.mac, to.mac);
     visit("claim", from.claim, to.claim);
     visit("hotplug", from.hotplug, to.hotplug);
     visit("rx_workers", from.rx_workers, to.rx_workers);
@@ -219,7 +221,7 @@ std::string differences(const Item& from, const Item& to) {
 
 bool same_device(const PortConfig& from, const PortConfig& to) {
     return from.kind == to.kind && from.interface == to.interface && from.devargs == to.devargs &&
-           from.rx_queues == to.rx_queues && from.mac == to.mac;
+           from.rx_queues == to.rx_queues;
 }
 
 template <class Item>
@@ -403,6 +405,20 @@ bool is_in_front(std::string_view key) {
     return key == "remote_ip" || key == "local_ip" || key == "in_key" || key == "out_key";
 }
 
+/// What is at the outer end of a port.
+std::string where_to(const PortConfig& port) {
+    switch (port.kind) {
+    case PortKind::dpdk:
+        return port.devargs;
+    case PortKind::patch:
+        return "to " + port.peer;
+    case PortKind::linux_interface:
+    case PortKind::tap:
+        break;
+    }
+    return port.interface;
+}
+
 struct Describer {
     std::string operator()(const AddBridge& action) const {
         const BridgeConfig& bridge = action.config;
@@ -418,8 +434,7 @@ struct Describer {
     std::string operator()(const AddPort& action) const {
         const PortConfig& port = action.config;
         return "add port " + port.name + ": " + std::string(word_of(kPortKindWords, port.kind)) +
-               " " + (port.kind == PortKind::dpdk ? port.devargs : port.interface) +
-               on_bridge(port.bridge, port.vlan) +
+               " " + where_to(port) + on_bridge(port.bridge, port.vlan) +
                (port.bond.empty() ? "" : ", member of bond " + port.bond);
     }
     std::string operator()(const ChangePort& action) const {

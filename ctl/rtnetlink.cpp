@@ -121,6 +121,13 @@ Outcome parse_link(bool removed, Bytes body, NetlinkEvent& result) {
             has_mtu = true;
             return take(value, link.mtu);
         }
+        if (type == IFLA_IFALIAS) {
+            const auto end = std::find(value.begin(), value.end(), std::byte{0});
+            link.alias.clear();
+            for (auto byte = value.begin(); byte != end; ++byte) {
+                link.alias += std::to_integer<char>(*byte);
+            }
+        }
         if (type == IFLA_ADDRESS) {
             link.mac = read_mac(value).value_or(tunnels::MacAddress{});
         }

@@ -49,6 +49,8 @@ Json device_json(const SwitchPort& port) {
     json["driver"] = port.driver;
     if (port.config.kind == PortKind::dpdk) {
         json["devargs"] = port.config.devargs;
+    } else if (port.config.kind == PortKind::patch) {
+        json["peer"] = port.config.peer;
     } else {
         json["interface"] = port.config.interface;
     }

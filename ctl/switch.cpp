@@ -7,9 +7,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include <fmt/format.h>
-#include <net/if.h>
-
+#include "ctl/device_check.hpp"
 #include "ctl/log.hpp"
 #include "ctl/sentence.hpp"
 #include "dataplane/clock.hpp"
@@ -20,33 +18,6 @@ using dataplane::DropReason;
 using dataplane::Port;
 
 namespace {
-
-/// The host's interfaces, for messages.
-std::string interface_list() {
-    struct if_nameindex* all = if_nameindex();
-    std::string text;
-    for (const struct if_nameindex* at = all; at != nullptr && at->if_index != 0; ++at) {
-        text += (text.empty() ? "" : ", ") + std::string(at->if_name);
-    }
-    if_freenameindex(all);
-    return text;
-}
-
-/// Devices of ours that exist while `state` runs.
-std::set<std::string> own_devices(const DesiredState& state) {
-    std::set<std::string> names;
-    for (const BridgeConfig& bridge : state.bridges) {
-        if (bridge.local) {
-            names.insert(bridge.name);
-        }
-    }
-    for (const PortConfig& port : state.ports) {
-        if (port.kind == PortKind::tap) {
-            names.insert(port.interface);
-        }
-    }
-    return names;
-}
 
 /// The address of the lowest of the bridge's interfaces, as OVS chooses it: unlike a random one it
 /// is the same after a restart, so that the neighbours of other hosts stay right. Interfaces that
@@ -86,6 +57,13 @@ with_local_macs(DesiredState to, const DesiredState& running, const Underlay& un
     return to;
 }
 
+/// Whether an action can change the local ports, by which every tunnel is resolved.
+bool concerns_bridge(const Action& action) {
+    return std::holds_alternative<AddBridge>(action) ||
+           std::holds_alternative<ChangeBridge>(action) ||
+           std::holds_alternative<RemoveBridge>(action);
+}
+
 /// What a device is known by: two open ports must not share it.
 std::string device_key(const PortConfig& config) {
     return config.kind == PortKind::dpdk ? "dpdk:" + config.devargs : config.interface;
@@ -93,68 +71,11 @@ std::string device_key(const PortConfig& config) {
 
 }  // namespace
 
-Result<void>
-check_devices(const DesiredState& from, const DesiredState& to, const Underlay& underlay) {
-    const auto own = own_devices(from);
-    std::set<std::string> present;
-    for (const PortConfig& port : from.ports) {
-        if (port.kind == PortKind::linux_interface) {
-            present.insert(port.interface);
-        }
-    }
-    for (const PortConfig& port : to.ports) {
-        if (port.kind == PortKind::linux_interface && !port.hotplug &&
-            !present.contains(port.interface) && !underlay.link(port.interface)) {
-            return tl::unexpected(sentence(
-                port.origin,
-                item("[[port]]", port.name),
-                fmt::format(
-                    "interface = {} does not exist; valid: an existing interface ({}), or hotplug "
-                    "= true to wait for it",
-                    quote(port.interface),
-                    interface_list()
-                )
-            ));
-        }
-        if (port.kind == PortKind::tap && !own.contains(port.interface) &&
-            underlay.link(port.interface)) {
-            return tl::unexpected(sentence(
-                port.origin,
-                item("[[port]]", port.name),
-                fmt::format(
-                    "interface = {} is the name of an existing device; valid: a name that is free",
-                    quote(port.interface)
-                )
-            ));
-        }
-    }
-    for (const BridgeConfig& bridge : to.bridges) {
-        if (bridge.local && !own.contains(bridge.name) && underlay.link(bridge.name)) {
-            return tl::unexpected(sentence(
-                bridge.origin,
-                item("[[bridge]]", bridge.name),
-                fmt::format(
-                    "name = {} is the name of an existing device, so the local port cannot have "
-                    "it; valid: a name that is free",
-                    quote(bridge.name)
-                )
-            ));
-        }
-    }
-    return {};
-}
-
 Switch::Switch(const SwitchParts& parts, const DesiredState& running)
     : parts_(parts), running_(running) {
     take_policy(parts_.guard.take());
     parts_.slow_path.on_fdb_change = [this](std::uint16_t bridge, const FdbKey& key) {
-        for (const auto& [index, port] : model_.ports) {
-            const Resolution& resolution = port.resolution;
-            changed_ =
-                changed_ ||
-                (port.role == PortRole::tunnel && resolution.state == Resolution::State::resolved &&
-                 resolution.device.bridge == bridge && resolution.next_hop_mac == key.mac);
-        }
+        changed_ = changed_ || next_hops_.contains({bridge, key.mac});
     };
     parts_.slow_path.on_unresolved = [this](std::uint16_t tunnel_port) {
         const auto found = model_.ports.find(tunnel_port);
@@ -178,7 +99,11 @@ Switch::~Switch() {
         if (port.claimed) {
             static_cast<void>(parts_.claims.release(port.config.interface));
         }
+        if (!keep_devices_ && port.device && port.config.kind == PortKind::tap) {
+            doomed_.push_back(port.ifindex);
+        }
     }
+    remove_devices();
     parts_.slow_path.on_fdb_change = nullptr;
     parts_.slow_path.on_unresolved = nullptr;
     parts_.slow_path.on_unknown_host = nullptr;
@@ -192,6 +117,9 @@ Result<Switch::Applied> Switch::apply(const DesiredState& wanted, ApplyMode mode
     if (!actions) {
         return tl::unexpected(actions.error());
     }
+    keep_devices_ = to.keep_devices;
+    lets_go_ = mode == ApplyMode::let_go;
+    remove_strays(to);
     Result<Devices> ahead;
     if (mode == ApplyMode::whole) {
         if (auto checked = check_devices(running_, to, parts_.underlay); !checked) {
@@ -214,12 +142,13 @@ Result<Switch::Applied> Switch::apply(const DesiredState& wanted, ApplyMode mode
         done.push_back(describe(action));
         logger("switch").info("{}", done.back());
     }
+    remove_devices();
     set_static_macs();
     running_ = to;
     // Devices made above are new links and addresses: the mirror has to know them before tunnels
     // are resolved.
     on_events(parts_.underlay.read_events());
-    resolve_all();
+    resolve_all(std::none_of(actions->begin(), actions->end(), concerns_bridge));
     keep_rules();
     changed_ = changed_ || !actions->empty() || version_ == 0;
     publish_if_changed();
@@ -236,7 +165,9 @@ PortTotals Switch::totals(const SwitchPort& port) const {
 std::map<std::string, std::string> Switch::failures() const {
     std::map<std::string, std::string> failures;
     for (const auto& [index, port] : model_.ports) {
-        if (port.role != PortRole::tunnel && !port.device && !port.trouble.empty()) {
+        const bool has_device =
+            port.role != PortRole::tunnel && port.config.kind != PortKind::patch;
+        if (has_device && !port.device && !port.trouble.empty()) {
             failures[port.name] = port.trouble;
         }
     }
@@ -254,7 +185,8 @@ Result<std::unique_ptr<Port>> Switch::open_device(const PortConfig& config) {
         break;
     case PortKind::tap:
         port = dataplane::open_tap_port(
-            {.name = config.interface, .mac = config.mac, .mtu = config.mtu}, parts_.pools
+            {.name = config.interface, .mac = config.mac, .mtu = config.mtu, .keep = keep_devices_},
+            parts_.pools
         );
         break;
     case PortKind::dpdk:
@@ -276,6 +208,15 @@ Result<std::unique_ptr<Port>> Switch::open_device(const PortConfig& config) {
     return port;
 }
 
+/// The predecessor's device closes once no worker uses it.
+void Switch::wait_for_release(const PortConfig& config) {
+    if (released_.contains(device_key(config))) {
+        remove_devices();
+        wait_for_grace();
+        released_.clear();
+    }
+}
+
 Result<Switch::Devices> Switch::open_ahead(const std::vector<Action>& actions) {
     std::set<std::string> in_use;
     for (const auto& [index, port] : model_.ports) {
@@ -285,6 +226,9 @@ Result<Switch::Devices> Switch::open_ahead(const std::vector<Action>& actions) {
     }
     Devices devices;
     const auto open = [&](const PortConfig& config) -> Result<void> {
+        if (config.kind == PortKind::patch) {
+            return {};
+        }
         const std::string key = device_key(config);
         const bool waits =
             config.kind == PortKind::linux_interface && !parts_.underlay.link(config.interface);
@@ -383,6 +327,10 @@ std::uint16_t Switch::free_port_index() {
 Result<void> Switch::add_port(const PortConfig& config, Devices& ahead) {
     SwitchPort& port = insert_port(config.name, PortRole::device, config.bridge, config.vlan);
     port.config = config;
+    if (config.kind == PortKind::patch) {
+        port.driver = "patch";
+        return {};
+    }
     const auto opened = ahead.find(device_key(config));
     if (opened != ahead.end()) {
         auto device = std::move(opened->second);
@@ -391,14 +339,13 @@ Result<void> Switch::add_port(const PortConfig& config, Devices& ahead) {
         return {};
     }
     if (config.kind == PortKind::linux_interface && !parts_.underlay.link(config.interface)) {
-        port.trouble = "the interface " + config.interface + " does not exist";
+        note_failure(port, "the interface " + config.interface + " does not exist");
         return {};
     }
-    publish_if_changed();  // The predecessor's device closes once no worker uses it.
-    wait_for_grace();
+    wait_for_release(config);
     auto device = open_device(config);
     if (!device) {
-        port.trouble = device.error();
+        note_failure(port, device.error());
         return tl::unexpected(device.error());
     }
     attach(port, std::move(*device));
@@ -409,7 +356,8 @@ Result<void> Switch::change_port(const PortConfig& from, const PortConfig& to) {
     SwitchPort& port = *model_.find_port(to.name);
     port.config = to;
     changed_ = true;
-    if (from.bridge != to.bridge || from.vlan != to.vlan || from.bond != to.bond) {
+    if (from.bridge != to.bridge || from.vlan != to.vlan || from.bond != to.bond ||
+        from.peer != to.peer) {
         parts_.slow_path.flush_port(port.bridge, port.index);
         port.bridge = model_.bridges.at(to.bridge).index;
         port.vlan = to.vlan;
@@ -421,6 +369,11 @@ Result<void> Switch::change_port(const PortConfig& from, const PortConfig& to) {
     if (port.device && to.kind == PortKind::linux_interface) {
         update_claim(port, to.claim);
     }
+    if (to.mac && from.mac != to.mac && port.ifindex != 0) {
+        if (auto set = change_mac(port, *to.mac); !set) {
+            return set;
+        }
+    }
     if (to.mtu && from.mtu != to.mtu && port.ifindex != 0) {
         return parts_.underlay.set_link_mtu(port.ifindex, *to.mtu);
     }
@@ -430,6 +383,7 @@ Result<void> Switch::change_port(const PortConfig& from, const PortConfig& to) {
 void Switch::add_tunnel(const TunnelConfig& config) {
     SwitchPort& port = insert_port(config.name, PortRole::tunnel, config.bridge, config.vlan);
     port.tunnel = config;
+    port.resolve_due = true;
     port.sequence = std::make_shared<dataplane::TunnelSequence>();
 }
 
@@ -453,6 +407,7 @@ void Switch::change_tunnel(const TunnelConfig& to) {
         port.generation = ++generation_;
     }
     port.tunnel = to;
+    port.resolve_due = true;
     port.probe_at_s = 0;
     port.probe_interval_s = 1;
     changed_ = true;
@@ -465,6 +420,15 @@ void Switch::remove_port(const std::string& name, bool local) {
     }
     if (port->claimed) {
         update_claim(*port, false);
+    }
+    if (port->device) {
+        released_.insert(device_key(port->config));
+        if (!lets_go_) {
+            port->device->discard();
+            if (port->config.kind == PortKind::tap) {
+                doomed_.push_back(port->ifindex);
+            }
+        }
     }
     parts_.slow_path.flush_port(port->bridge, port->index);
     parts_.slow_path.abandon(port->index, DropReason::port_removed);

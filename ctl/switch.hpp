@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "ctl/config.hpp"
+#include "ctl/device_check.hpp"
 #include "ctl/plan.hpp"
 #include "ctl/slow_path.hpp"
 #include "ctl/switch_model.hpp"
@@ -37,11 +38,6 @@ struct SwitchParts {
     dataplane::PacketPools pools;
 };
 
-/// Looks up the devices that `to` newly needs, without touching them: an interface that does not
-/// exist, a name that another device has. One sentence with file and line.
-[[nodiscard]] Result<void>
-check_devices(const DesiredState& from, const DesiredState& to, const Underlay& underlay);
-
 class Switch {
 public:
     /// `running` is what the parts were started with; it has no bridges, ports or tunnels.
@@ -57,7 +53,11 @@ public:
     };
     /// A file is taken as a whole or not at all; of a database each row stands for itself, so that
     /// a device that is missing or cannot be opened concerns its port alone.
-    enum class ApplyMode : std::uint8_t { whole, item_by_item };
+    enum class ApplyMode : std::uint8_t {
+        whole,
+        item_by_item,
+        let_go,  ///< item_by_item, and devices that are kept stay for the next daemon.
+    };
 
     /// Told at the end of each apply() that changed something, before it returns. May be empty.
     std::function<void()> on_applied;
@@ -82,6 +82,9 @@ public:
     /// The host's input policy as it was read last; never null.
     [[nodiscard]] const firewall::Policy& policy() const { return *policy_; }
 
+    /// TAP devices that would be kept vanish with the switch (exit --cleanup).
+    void discard_devices();
+
     void on_events(const std::vector<NetlinkEvent>& events);
     /// About ten times a second: neighbours, DPDK link state, ageing.
     void tick();
@@ -97,6 +100,7 @@ public:
 
 private:
     using Devices = std::map<std::string, std::unique_ptr<dataplane::Port>>;
+    using Locals = std::map<int, LocalDevice>;
 
     Result<Devices> open_ahead(const std::vector<Action>& actions);
     Result<std::unique_ptr<dataplane::Port>> open_device(const PortConfig& config);
@@ -107,6 +111,9 @@ private:
     void remove_bridge(const std::string& name);
     Result<void> add_local_port(const BridgeConfig& config, Devices& ahead);
     Result<void> set_up_local_device(const SwitchPort& port, const BridgeConfig& config);
+    void remove_strays(const DesiredState& to);
+    void remove_devices();
+    Result<void> change_mac(SwitchPort& port, const tunnels::MacAddress& mac);
     void change_addresses(
         const SwitchPort& port, const LocalPortConfig& from, const LocalPortConfig& to
     );
@@ -127,6 +134,7 @@ private:
     void map_queues(SwitchPort& port);
     void remap_queues(SwitchPort& port);
     void detach(SwitchPort& port, const std::string& trouble);
+    static void note_failure(SwitchPort& port, const std::string& trouble);
     void warn_of_addresses(const SwitchPort& port) const;
     void update_claim(SwitchPort& port, bool wanted);
     /// What events said of interfaces, by index.
@@ -142,9 +150,10 @@ private:
     void reopen_missing();
     void poll_dpdk_links();
     void wait_for_grace();
+    void wait_for_release(const PortConfig& config);
 
-    void resolve_all();
-    void resolve_tunnel(SwitchPort& port);
+    void resolve_all(bool only_due = false);
+    void resolve_tunnel(SwitchPort& port, const Locals& locals);
     void probe(SwitchPort& port);
     void publish_if_changed();
 
@@ -183,6 +192,13 @@ private:
     std::uint32_t generation_ = 0;
     std::uint16_t next_port_index_ = 0;
     bool changed_ = false;
+    bool keep_devices_ = false;  ///< Of the state that is being applied, or was.
+    bool lets_go_ = false;       ///< Kept devices whose ports are removed stay.
+    bool strays_removed_ = false;
+    std::set<std::string> released_;  ///< Devices of removed ports that workers may still use.
+    std::vector<int> doomed_;         ///< TAP devices of removed ports, not deleted yet.
+    /// (bridge, address) of the tunnels' next hops in the last snapshot.
+    std::set<std::pair<std::uint16_t, tunnels::MacAddress>> next_hops_;
     std::uint32_t last_tick_s_ = 0;
     std::vector<std::pair<std::uint16_t, FdbKey>>
         fixed_;  ///< (bridge, address) set by set_static_macs().

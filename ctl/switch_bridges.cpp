@@ -3,7 +3,9 @@
 // The part of Switch that makes, changes and removes bridges and their local ports.
 
 #include <algorithm>
+#include <set>
 
+#include "ctl/device_check.hpp"
 #include "ctl/log.hpp"
 #include "ctl/sentence.hpp"
 #include "ctl/switch.hpp"
@@ -26,8 +28,12 @@ PortConfig local_port_config(const BridgeConfig& bridge) {
 }
 
 Result<void> Switch::add_bridge(const BridgeConfig& config, Devices& ahead) {
+    std::set<std::uint16_t> taken;
+    for (const auto& [name, bridge] : model_.bridges) {
+        taken.insert(bridge.index);
+    }
     std::uint16_t index = 0;
-    while (model_.bridge_name(index) != nullptr) {
+    while (taken.contains(index)) {
         ++index;
     }
     model_.bridges[config.name] = {index, config};
@@ -45,11 +51,11 @@ Result<void> Switch::add_local_port(const BridgeConfig& config, Devices& ahead) 
         device = std::move(opened->second);
         ahead.erase(opened);
     } else {
-        wait_for_grace();
+        wait_for_release(port.config);
         device = open_device(port.config);
     }
     if (!device) {
-        port.trouble = device.error();
+        note_failure(port, device.error());
         return tl::unexpected(device.error());
     }
     attach(port, std::move(*device));
@@ -70,6 +76,58 @@ Result<void> Switch::set_up_local_device(const SwitchPort& port, const BridgeCon
         return parts_.underlay.set_link_up(port.ifindex, true);
     }
     return {};
+}
+
+/// In place: the host's addresses and routes stay.
+Result<void> Switch::change_mac(SwitchPort& port, const tunnels::MacAddress& mac) {
+    if (auto set = parts_.underlay.set_link_mac(port.ifindex, mac); !set) {
+        return set;
+    }
+    if (port.role == PortRole::local) {
+        const std::uint16_t vlan = untagged_vlan(port.vlan);
+        parts_.slow_path.erase_fixed(port.bridge, {vlan, port.mac});
+        static_cast<void>(parts_.slow_path.insert_fixed(port.bridge, {vlan, mac}, port.index));
+    }
+    port.mac = mac;
+    changed_ = true;
+    return {};
+}
+
+/// Devices that a daemon before this one kept and that nothing wants any more.
+void Switch::remove_strays(const DesiredState& to) {
+    if (!to.keep_devices || strays_removed_ || lets_go_) {
+        return;
+    }
+    strays_removed_ = true;
+    const std::set<std::string> wanted = own_devices(to);
+    for (const LinkEvent& link : parts_.underlay.links()) {
+        if (link.alias == dataplane::tap_mark(link.name) && !wanted.contains(link.name)) {
+            logger("switch").info("delete {}, which was kept and is wanted no more", link.name);
+            doomed_.push_back(link.ifindex);
+        }
+    }
+    remove_devices();
+}
+
+/// Deletes the devices of removed ports at once. They would go with their descriptors, but the
+/// kernel waits for each that is closed.
+void Switch::remove_devices() {
+    if (doomed_.empty()) {
+        return;
+    }
+    if (auto removed = parts_.underlay.remove_links(doomed_); !removed) {
+        logger("switch").warn("{}", removed.error());
+    }
+    doomed_.clear();
+}
+
+void Switch::discard_devices() {
+    keep_devices_ = false;
+    for (auto& [index, port] : model_.ports) {
+        if (port.device) {
+            port.device->discard();
+        }
+    }
 }
 
 void Switch::change_addresses(
@@ -114,8 +172,7 @@ Switch::change_bridge(const BridgeConfig& from, const BridgeConfig& to, Devices&
         }
     }
     SwitchPort* port = model_.local_port(bridge.index);
-    const bool remake = from.local && to.local && from.local->mac != to.local->mac;
-    if (port != nullptr && (!to.local || remake)) {
+    if (port != nullptr && !to.local) {
         remove_port(to.name, true);
         publish_if_changed();
         port = nullptr;
@@ -125,6 +182,12 @@ Switch::change_bridge(const BridgeConfig& from, const BridgeConfig& to, Devices&
     }
     if (port == nullptr) {
         return add_local_port(to, ahead);
+    }
+    port->config = local_port_config(to);
+    if (to.local->mac && port->device && *to.local->mac != port->mac) {
+        if (auto set = change_mac(*port, *to.local->mac); !set) {
+            return set;
+        }
     }
     change_addresses(*port, *from.local, *to.local);
     if (port->vlan != to.local->vlan) {
@@ -151,7 +214,6 @@ void Switch::remove_bridge(const std::string& name) {
     std::erase_if(fixed_, [&](const auto& fixed) { return fixed.first == found->second.index; });
     model_.bridges.erase(found);
     changed_ = true;
-    publish_if_changed();
 }
 
 }  // namespace culvert::ctl

@@ -4,10 +4,13 @@
 // neighbours.
 
 #include <algorithm>
+#include <cerrno>
+#include <optional>
 
 #include <net/if.h>
 
 #include "ctl/log.hpp"
+#include "ctl/patches.hpp"
 #include "ctl/switch.hpp"
 #include "dataplane/clock.hpp"
 
@@ -44,6 +47,7 @@ void Switch::attach(SwitchPort& port, std::unique_ptr<dataplane::Port> device) {
     port.status = first_status(port, info);
     map_queues(port);
     port.trouble.clear();
+    port.error = 0;
     port.generation = ++generation_;
     changed_ = true;
     if (port.config.kind == PortKind::linux_interface) {
@@ -82,6 +86,18 @@ DeviceStatus Switch::first_status(const SwitchPort& port, const dataplane::PortI
     }
     status.facts = query_link_facts(port.config.interface);
     return status;
+}
+
+/// Says why the port has no device.
+void Switch::note_failure(SwitchPort& port, const std::string& trouble) {
+    port.trouble = trouble;
+    port.error = 0;
+    const bool is_tap = port.config.kind == PortKind::tap;
+    if (is_tap || port.config.kind == PortKind::linux_interface) {
+        // Of the kernel, as the mirror may not have it yet.
+        const bool exists = if_nametoindex(port.config.interface.c_str()) != 0;
+        port.error = is_tap && exists ? EEXIST : !is_tap && !exists ? ENODEV : 0;
+    }
 }
 
 /// An address left on a claimed interface is the commonest mistake: the kernel still routes by it
@@ -131,7 +147,7 @@ void Switch::detach(SwitchPort& port, const std::string& trouble) {
     port.rx_workers.clear();
     port.ifindex = 0;
     port.up = false;
-    port.trouble = trouble;
+    note_failure(port, trouble);
     port.generation = ++generation_;
     if (port.claimed) {
         update_claim(port, false);
@@ -157,13 +173,17 @@ void Switch::on_events(const std::vector<NetlinkEvent>& events) {
     bool links = false;
     bool routes = false;
     LinkNews news;
+    std::optional<Locals> locals;
     for (const NetlinkEvent& event : events) {
         if (const auto* neighbour = std::get_if<NeighbourEvent>(&event)) {
             for (auto& [index, port] : model_.ports) {
                 if (port.role == PortRole::tunnel &&
                     port.resolution.ifindex == neighbour->ifindex &&
                     port.resolution.next_hop == neighbour->address) {
-                    resolve_tunnel(port);
+                    if (!locals) {
+                        locals = model_.local_devices();
+                    }
+                    resolve_tunnel(port, *locals);
                 }
             }
             changed_ = changed_ || changes_hosts(*neighbour);
@@ -202,8 +222,9 @@ void Switch::note_link(const LinkEvent& link, LinkNews& news) {
 
 void Switch::reconcile_links(const LinkNews& news) {
     for (auto& [index, port] : model_.ports) {
-        if (port.role == PortRole::tunnel || port.role == PortRole::bond ||
-            port.config.kind == PortKind::dpdk) {
+        const bool is_kernels =
+            port.config.kind == PortKind::linux_interface || port.config.kind == PortKind::tap;
+        if (port.role == PortRole::tunnel || port.role == PortRole::bond || !is_kernels) {
             continue;
         }
         const auto link = parts_.underlay.link(port.config.interface);
@@ -217,7 +238,7 @@ void Switch::reconcile_links(const LinkNews& news) {
         if (!port.device && port.config.kind == PortKind::linux_interface) {
             auto device = open_device(port.config);
             if (!device) {
-                port.trouble = device.error();
+                note_failure(port, device.error());
                 continue;
             }
             attach(port, std::move(*device));
@@ -255,7 +276,7 @@ void Switch::reopen_missing() {
         }
         auto device = open_device(port.config);
         if (!device) {
-            port.trouble = device.error();
+            note_failure(port, device.error());
             continue;
         }
         attach(port, std::move(*device));
@@ -275,7 +296,12 @@ void Switch::poll_dpdk_links() {
             continue;
         }
         const dataplane::PortInfo info = port.device->info();
-        if (info.link_up != port.up || info.mtu != port.mtu) {
+        const dataplane::Snapshot* snapshot = parts_.slow_path.snapshot();
+        const dataplane::PortView* view = snapshot == nullptr ? nullptr : snapshot->port(index);
+        // Another guest may take other offloads.
+        const bool same_guest =
+            view == nullptr || view->carries_offloads == port.device->carries_offloads();
+        if (info.link_up != port.up || info.mtu != port.mtu || !same_guest) {
             port.status.link_resets += info.link_up != port.up ? 1 : 0;
             port.status.running = info.link_up;
             set_speed(info, port.status.facts);
@@ -286,16 +312,18 @@ void Switch::poll_dpdk_links() {
     }
 }
 
-void Switch::resolve_all() {
+void Switch::resolve_all(bool only_due) {
+    const Locals locals = model_.local_devices();
     for (auto& [index, port] : model_.ports) {
-        if (port.role == PortRole::tunnel) {
-            resolve_tunnel(port);
+        if (port.role == PortRole::tunnel && (port.resolve_due || !only_due)) {
+            resolve_tunnel(port, locals);
         }
     }
 }
 
-void Switch::resolve_tunnel(SwitchPort& port) {
-    Resolution resolution = resolve(port.tunnel, model_.local_devices(), parts_.underlay);
+void Switch::resolve_tunnel(SwitchPort& port, const Locals& locals) {
+    port.resolve_due = false;
+    Resolution resolution = resolve(port.tunnel, locals, parts_.underlay);
     const bool same = resolution == port.resolution;
     if (!same && resolution.trouble != port.resolution.trouble) {
         if (resolution.state == Resolution::State::no_route) {
@@ -373,14 +401,19 @@ void Switch::publish_if_changed() {
     refresh_bonds();
     changed_ = false;
     refresh_routing();
+    link_patches(model_);
     auto snapshot =
         build_snapshot(model_, parts_.slow_path, host_facts(), parts_.workers.count(), ++version_);
     judge_tunnels();
     snapshot->admission = make_admission();
     // Held packets go out before anything that workers send by the new snapshot.
+    next_hops_.clear();
     for (const auto& [index, port] : model_.ports) {
         if (port.role != PortRole::tunnel) {
             continue;
+        }
+        if (port.resolution.state == Resolution::State::resolved) {
+            next_hops_.emplace(port.resolution.device.bridge, port.resolution.next_hop_mac);
         }
         const dataplane::TunnelView& tunnel = snapshot->tunnels[snapshot->ports[index].tunnel];
         if (tunnel.resolved) {

@@ -5,6 +5,7 @@
 // discovery for the gateway, and is asked for hosts that it does not know.
 
 #include <algorithm>
+#include <set>
 
 #include <linux/neighbour.h>
 
@@ -56,13 +57,14 @@ void Switch::age_path_mtus(std::uint32_t now_s) {
 }
 
 void Switch::refresh_routing() {
+    std::set<std::uint16_t> routing;
+    for (const auto& [index, port] : model_.ports) {
+        if (port.role == PortRole::tunnel && port.tunnel.packet_type == tunnels::Payload::ip) {
+            routing.insert(port.bridge);
+        }
+    }
     for (auto& [name, bridge] : model_.bridges) {
-        const auto is_l3 = [home = bridge.index](const auto& entry) {
-            const SwitchPort& port = entry.second;
-            return port.bridge == home && port.role == PortRole::tunnel &&
-                   port.tunnel.packet_type == tunnels::Payload::ip;
-        };
-        const bool routes = std::any_of(model_.ports.begin(), model_.ports.end(), is_l3);
+        const bool routes = routing.contains(bridge.index);
         if (routes == bridge.routes) {
             continue;
         }
@@ -108,8 +110,14 @@ bool Switch::changes_hosts(const NeighbourEvent& event) const {
 HostFacts Switch::host_facts() const {
     HostFacts facts;
     facts.addresses = parts_.underlay.addresses();
+    std::set<std::uint16_t> routing;
+    for (const auto& [name, bridge] : model_.bridges) {
+        if (bridge.routes) {
+            routing.insert(bridge.index);
+        }
+    }
     for (const auto& [index, port] : model_.ports) {
-        if (port.role != PortRole::local || !is_gateway_link(port.ifindex)) {
+        if (port.role != PortRole::local || !routing.contains(port.bridge)) {
             continue;
         }
         facts.prefixes[port.ifindex] = parts_.underlay.prefixes(port.ifindex);

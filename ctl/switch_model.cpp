@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <set>
 
+#include "ctl/patches.hpp"
 #include "tunnels/encap.hpp"
 #include "tunnels/protocols.hpp"
 
@@ -219,22 +220,40 @@ make_tunnel_view(const SwitchModel& model, const SlowPath& slow_path, const Swit
     return view;
 }
 
-/// Whether no port by which packets of the tunnel can arrive is polled by several workers.
-bool arrives_at_one_worker(const SwitchModel& model, const SwitchPort& tunnel) {
-    const bool has_route = tunnel.resolution.state != Resolution::State::no_route;
-    std::set<std::uint16_t> underlays;
-    for (const auto& [index, port] : model.ports) {
-        if (port.role == PortRole::local && port.device &&
-            (!has_route || port.bridge == tunnel.resolution.device.bridge)) {
-            underlays.insert(port.bridge);
+/// Whether the packets of a tunnel all come to one worker: no port by which they can arrive is
+/// polled by several. Patch ports lead on to the ports of other bridges.
+class Arrivals {
+public:
+    explicit Arrivals(const SwitchModel& model) : joined_(joined_bridges(model)) {
+        several_.resize(joined_.size());
+        for (const auto& [index, port] : model.ports) {
+            const bool several =
+                port.role == PortRole::device &&
+                std::any_of(port.rx_workers.begin(), port.rx_workers.end(), [&](unsigned worker) {
+                    return worker != port.rx_workers.front();
+                });
+            if (several) {
+                several_[joined_[port.bridge]] = true;
+            }
+        }
+        for (const auto& [index, port] : model.ports) {
+            if (port.role == PortRole::local && port.device) {
+                anywhere_ = anywhere_ || several_[joined_[port.bridge]];
+            }
         }
     }
-    return std::none_of(model.ports.begin(), model.ports.end(), [&](const auto& entry) {
-        const SwitchPort& port = entry.second;
-        return port.role == PortRole::device && underlays.contains(port.bridge) &&
-               std::set(port.rx_workers.begin(), port.rx_workers.end()).size() > 1;
-    });
-}
+
+    [[nodiscard]] bool at_one_worker(const SwitchPort& tunnel) const {
+        const bool has_route = tunnel.resolution.state != Resolution::State::no_route;
+        const std::uint16_t bridge = tunnel.resolution.device.bridge;
+        return has_route && bridge < joined_.size() ? !several_[joined_[bridge]] : !anywhere_;
+    }
+
+private:
+    std::vector<std::uint16_t> joined_;  ///< By bridge.
+    std::vector<bool> several_;          ///< By joined_ of a bridge.
+    bool anywhere_ = false;              ///< Of any bridge with a local port.
+};
 
 void add_listener(Snapshot& snapshot, const Listener& listener) {
     for (const Listener& known : snapshot.listeners) {
@@ -250,6 +269,7 @@ void add_tunnel(
     std::vector<PeerTable::Peer>& peers,
     const SwitchModel& model,
     const SlowPath& slow_path,
+    const Arrivals& arrivals,
     const SwitchPort& port
 ) {
     const std::uint8_t protocol = *tunnels::find_protocol(port.tunnel.type);
@@ -275,8 +295,7 @@ void add_tunnel(
          match}
     );
     // GRE has no source port by which a NIC could tell inner flows apart.
-    snapshot.ports[port.index].spread =
-        outer.default_udp_port == 0 || arrives_at_one_worker(model, port);
+    snapshot.ports[port.index].spread = outer.default_udp_port == 0 || arrivals.at_one_worker(port);
     if (port.tunnel.packet_type == tunnels::Payload::ip) {
         snapshot.ports[port.index].is_l3 = true;
     }
@@ -290,6 +309,9 @@ bool is_link_local(const tunnels::IpAddress& address) {
 /// What the bridge routes by; null when it has no L3 tunnel or no local port.
 std::shared_ptr<const dataplane::L3View>
 make_l3_view(const SwitchModel& model, const SwitchBridge& bridge, const HostFacts& facts) {
+    if (!bridge.routes) {
+        return nullptr;
+    }
     const SwitchPort* gateway = nullptr;
     std::map<std::string_view, std::uint16_t> tunnels;
     for (const auto& [index, port] : model.ports) {
@@ -302,7 +324,7 @@ make_l3_view(const SwitchModel& model, const SwitchBridge& bridge, const HostFac
             tunnels[port.name] = index;
         }
     }
-    if (!bridge.routes || gateway == nullptr) {
+    if (gateway == nullptr) {
         return nullptr;
     }
     auto view = std::make_shared<dataplane::L3View>();
@@ -352,6 +374,10 @@ void add_device(Snapshot& snapshot, const SwitchPort& port) {
     view.device = port.device;
     view.mtu = port.mtu;
     view.up = port.up;
+    if (port.patch_peer != kPortNone) {
+        view.patch = port.patch_peer;
+        view.carries_offloads = true;
+    }
     if (!port.device) {
         return;
     }
@@ -411,6 +437,7 @@ std::unique_ptr<Snapshot> build_snapshot(
     }
     snapshot->ports.resize(model.ports.empty() ? 0 : model.ports.rbegin()->first + 1U);
     std::vector<PeerTable::Peer> peers;
+    const Arrivals arrivals(model);
     for (const auto& [index, port] : model.ports) {
         PortView& view = snapshot->ports[index];
         view.bridge = port.bridge;
@@ -424,7 +451,7 @@ std::unique_ptr<Snapshot> build_snapshot(
         BridgeView& bridge = snapshot->bridges[port.bridge];
         bridge.members.push_back(index);
         if (port.role == PortRole::tunnel) {
-            add_tunnel(*snapshot, peers, model, slow_path, port);
+            add_tunnel(*snapshot, peers, model, slow_path, arrivals, port);
             continue;
         }
         add_device(*snapshot, port);

@@ -57,6 +57,7 @@ struct SwitchPort {
     DeviceStatus status;
     bool claimed = false;
     std::string trouble;  ///< Why it does not forward; empty: it does.
+    int error = 0;        ///< The errno that says the same, where one does.
     int numa_node = kNumaNodeUnknown;
     std::vector<unsigned> rx_workers;  ///< By receive queue; empty: nobody polls the port.
     /// Of a bond's member with LACP: whether its partner is heard (Interface.lacp_current).
@@ -66,10 +67,12 @@ struct SwitchPort {
     // Port.bond_active_slave; zero: none was ever active)
     BondConfig bond_config;
     std::shared_ptr<BondGroup> bond;
+    std::uint16_t patch_peer = dataplane::kPortNone;  ///< Of a patch port that is up.
 
     // tunnel
     TunnelConfig tunnel;
     Resolution resolution;
+    bool resolve_due = false;  ///< It is new or changed.
     std::shared_ptr<dataplane::TunnelSequence> sequence;
     TunnelVerdict firewall;      ///< What the host's rules say of its packets.
     std::uint32_t path_mtu = 0;  ///< Learnt from ICMP errors of the underlay; 0: nothing was.

@@ -176,11 +176,25 @@ EidConfig read_eid(const TomlTable& table) {
 
 void read_port_device(const TomlTable& table, PortConfig& port) {
     const bool is_dpdk = port.kind == PortKind::dpdk;
+    const bool is_patch = port.kind == PortKind::patch;
     const std::string kind = "kind = " + quote(word_of(kPortKindWords, port.kind));
-    if (is_dpdk) {
+    if (!is_patch) {
+        table.refuse("peer", "does not apply to " + kind + "; valid: \"patch\" ports");
+    }
+    if (!is_dpdk) {
+        table.refuse("devargs", "does not apply to " + kind + "; valid: \"dpdk\" ports");
+    }
+    if (is_dpdk || is_patch) {
         table.refuse(
             "interface", "does not apply to " + kind + "; valid: \"linux\" or \"tap\" ports"
         );
+    }
+    if (is_patch) {
+        table.require("peer", "the name of the patch port at the other end");
+        table.read_name("peer", kNameBytesMax, port.peer);
+        return;
+    }
+    if (is_dpdk) {
         table.require(
             "devargs", "a DPDK device such as \"0000:03:00.0\" or \"net_vhost0,iface=/run/vm.sock\""
         );
@@ -190,7 +204,6 @@ void read_port_device(const TomlTable& table, PortConfig& port) {
         }
         return;
     }
-    table.refuse("devargs", "does not apply to " + kind + "; valid: \"dpdk\" ports");
     port.interface = port.name;
     if (table.has("interface")) {
         table.read_name("interface", kDeviceNameBytesMax, port.interface);
@@ -283,6 +296,10 @@ PortConfig read_port(const TomlTable& table) {
     }
     if (port.kind != PortKind::dpdk) {
         table.refuse("rx_queues", reason + "\"dpdk\" ports");
+    }
+    if (port.kind == PortKind::patch) {
+        table.refuse("mtu", reason + "ports with a device");
+        table.refuse("rx_workers", reason + "ports with a device");
     }
     table.read("mac", port.mac);
     table.read("claim", port.claim);

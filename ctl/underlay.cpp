@@ -57,6 +57,7 @@ public:
     std::vector<NetlinkEvent> read_events() override;
     [[nodiscard]] std::optional<LinkEvent> link(const std::string& name) const override;
     [[nodiscard]] std::optional<LinkEvent> link(int ifindex) const override;
+    [[nodiscard]] std::vector<LinkEvent> links() const override;
     [[nodiscard]] const std::map<int, std::set<IpAddress>>& addresses() const override {
         return mirror_.addresses;
     }
@@ -74,6 +75,8 @@ public:
     remove_address(int ifindex, const IpAddress& address, std::uint8_t prefix_bits) override;
     [[nodiscard]] Result<void> set_link_up(int ifindex, bool up) override;
     [[nodiscard]] Result<void> set_link_mtu(int ifindex, std::uint32_t mtu) override;
+    [[nodiscard]] Result<void> set_link_mac(int ifindex, const tunnels::MacAddress& mac) override;
+    [[nodiscard]] Result<void> remove_links(const std::vector<int>& ifindices) override;
 
 private:
     // What one read_events() has come to.
@@ -283,6 +286,14 @@ std::optional<LinkEvent> NetlinkUnderlay::link(int ifindex) const {
     return found == mirror_.links.end() ? std::nullopt : std::optional(found->second);
 }
 
+std::vector<LinkEvent> NetlinkUnderlay::links() const {
+    std::vector<LinkEvent> all;
+    for (const auto& [ifindex, link] : mirror_.links) {
+        all.push_back(link);
+    }
+    return all;
+}
+
 std::optional<NeighbourEvent>
 NetlinkUnderlay::neighbour(int ifindex, const IpAddress& address) const {
     const auto found = mirror_.neighbours.find({ifindex, address});
@@ -400,6 +411,46 @@ Result<void> NetlinkUnderlay::set_link_mtu(int ifindex, std::uint32_t mtu) {
         return tl::unexpected(
             "The MTU of the " + name_of(ifindex) + " cannot be set to " + std::to_string(mtu) +
             ": " + outcome.error().text + "."
+        );
+    }
+    return {};
+}
+
+Result<void> NetlinkUnderlay::set_link_mac(int ifindex, const tunnels::MacAddress& mac) {
+    NetlinkRequest request(RTM_NEWLINK, NLM_F_ACK);
+    request.put_fixed<ifinfomsg>().ifi_index = ifindex;
+    mnl_attr_put(request.header(), IFLA_ADDRESS, mac.bytes.size(), mac.bytes.data());
+    if (const auto outcome = talker_.talk(request); !outcome) {
+        return tl::unexpected(
+            "The MAC address of the " + name_of(ifindex) + " cannot be set to " + mac.to_string() +
+            ": " + outcome.error().text + "."
+        );
+    }
+    return {};
+}
+
+Result<void> NetlinkUnderlay::remove_links(const std::vector<int>& ifindices) {
+    // A number that nobody has chosen for a group of links.
+    constexpr std::uint32_t kGroup = 0x43756c76;
+    std::vector<int> grouped;
+    for (const int ifindex : ifindices) {
+        NetlinkRequest request(RTM_NEWLINK, NLM_F_ACK);
+        request.put_fixed<ifinfomsg>().ifi_index = ifindex;
+        request.put_u32(IFLA_GROUP, kGroup);
+        if (talker_.talk(request)) {
+            grouped.push_back(ifindex);
+        }
+    }
+    if (grouped.empty()) {
+        return {};  // They are gone.
+    }
+    NetlinkRequest request(RTM_DELLINK, NLM_F_ACK);
+    request.put_fixed<ifinfomsg>();
+    request.put_u32(IFLA_GROUP, kGroup);
+    if (const auto outcome = talker_.talk(request); !outcome) {
+        return tl::unexpected(
+            "The " + name_of(grouped.front()) + " and " + std::to_string(grouped.size() - 1) +
+            " others cannot be deleted: " + outcome.error().text + "."
         );
     }
     return {};

@@ -32,6 +32,7 @@ struct LinkEvent {
     bool up = false;       ///< IFF_UP and IFF_LOWER_UP.
     bool enabled = false;  ///< IFF_UP: the administrator wants it up.
     bool running = false;  ///< IFF_RUNNING: it can carry packets.
+    std::string alias;     ///< ifalias.
     bool operator==(const LinkEvent&) const = default;
 };
 
@@ -92,6 +93,7 @@ public:
 
     [[nodiscard]] virtual std::optional<LinkEvent> link(const std::string& name) const = 0;
     [[nodiscard]] virtual std::optional<LinkEvent> link(int ifindex) const = 0;
+    [[nodiscard]] virtual std::vector<LinkEvent> links() const = 0;
     /// Every address of the host, by interface index.
     [[nodiscard]] virtual const std::map<int, std::set<tunnels::IpAddress>>& addresses() const = 0;
     /// The addresses of an interface with their prefix lengths.
@@ -121,6 +123,10 @@ public:
     remove_address(int ifindex, const tunnels::IpAddress& address, std::uint8_t prefix_bits) = 0;
     [[nodiscard]] virtual Result<void> set_link_up(int ifindex, bool up) = 0;
     [[nodiscard]] virtual Result<void> set_link_mtu(int ifindex, std::uint32_t mtu) = 0;
+    [[nodiscard]] virtual Result<void>
+    set_link_mac(int ifindex, const tunnels::MacAddress& mac) = 0;
+    /// Together: the kernel waits for each link that is deleted alone.
+    [[nodiscard]] virtual Result<void> remove_links(const std::vector<int>& ifindices) = 0;
 };
 
 /// Opens the sockets in the caller's network namespace and dumps the present state.

@@ -117,6 +117,20 @@ Result<void> check_rx_workers(const DesiredState& state) {
     return {};
 }
 
+/// A peer that does not exist, or names another one, is no error: the port is down until it does.
+Result<void> check_patches(const DesiredState& state) {
+    for (const PortConfig& port : state.ports) {
+        if (port.kind == PortKind::patch && port.peer == port.name) {
+            return failure(
+                subject(kPortSection, port),
+                "peer = " + quote(port.peer) +
+                    " is the port itself; valid: the name of another patch port"
+            );
+        }
+    }
+    return {};
+}
+
 Result<void> check_counts(const DesiredState& state) {
     const auto locals =
         std::count_if(state.bridges.begin(), state.bridges.end(), [](const BridgeConfig& bridge) {
@@ -469,6 +483,7 @@ Result<void> validate(const DesiredState& state) {
           check_names,
           check_bridge_references,
           check_devices,
+          check_patches,
           check_rx_workers,
           check_bonds,
           check_tunnels,

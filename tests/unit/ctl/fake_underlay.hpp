@@ -20,7 +20,7 @@ public:
     std::vector<ctl::NetlinkEvent> read_events() override { return {}; }
 
     [[nodiscard]] std::optional<ctl::LinkEvent> link(const std::string& name) const override {
-        for (const auto& [ifindex, known] : links) {
+        for (const auto& [ifindex, known] : known_links) {
             if (known.name == name) {
                 return known;
             }
@@ -28,8 +28,8 @@ public:
         return std::nullopt;
     }
     [[nodiscard]] std::optional<ctl::LinkEvent> link(int ifindex) const override {
-        const auto found = links.find(ifindex);
-        return found == links.end() ? std::nullopt : std::optional(found->second);
+        const auto found = known_links.find(ifindex);
+        return found == known_links.end() ? std::nullopt : std::optional(found->second);
     }
     [[nodiscard]] const std::map<int, std::set<tunnels::IpAddress>>& addresses() const override {
         return no_addresses_;
@@ -80,8 +80,23 @@ public:
         return {};
     }
 
+    [[nodiscard]] std::vector<ctl::LinkEvent> links() const override {
+        std::vector<ctl::LinkEvent> all;
+        for (const auto& [ifindex, known] : known_links) {
+            all.push_back(known);
+        }
+        return all;
+    }
+    [[nodiscard]] ctl::Result<void>
+    set_link_mac(int /*ifindex*/, const tunnels::MacAddress& /*mac*/) override {
+        return {};
+    }
+    [[nodiscard]] ctl::Result<void> remove_links(const std::vector<int>& /*all*/) override {
+        return {};
+    }
+
     ctl::Result<ctl::Route> answer = ctl::Route{};
-    std::map<int, ctl::LinkEvent> links;
+    std::map<int, ctl::LinkEvent> known_links;
     std::map<std::pair<int, tunnels::IpAddress>, ctl::NeighbourEvent> known_neighbours;
     std::optional<tunnels::IpAddress> asked_destination;
     std::optional<tunnels::IpAddress> asked_source;

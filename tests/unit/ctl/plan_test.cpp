@@ -187,8 +187,10 @@ TEST(Plan, ChangesAPortInPlaceWhileItsDeviceStays) {
             s.ports[0].claim = false;
             s.ports[0].hotplug = true;
             s.ports[0].rx_workers = {0};
+            s.ports[0].mac.emplace();
         }),
-        ElementsAre("change port p1: vlan trunk -> native-tagged 5 [5, 6], mtu none -> 1400, claim "
+        ElementsAre("change port p1: vlan trunk -> native-tagged 5 [5, 6], mtu none -> 1400, mac "
+                    "none -> 00:00:00:00:00:00, claim "
                     "true -> false, hotplug false -> true, rx_workers [] -> [0]")
     );
 }
@@ -199,7 +201,6 @@ TEST(Plan, ReplacesAPortWhoseDeviceDiffers) {
         [](PortConfig& p) { p.interface = "eth9"; },
         [](PortConfig& p) { p.devargs = "net_null0"; },
         [](PortConfig& p) { p.rx_queues = 2; },
-        [](PortConfig& p) { p.mac.emplace(); },
     };
     for (const auto& change : changes) {
         DesiredState to = sample();
@@ -210,6 +211,19 @@ TEST(Plan, ReplacesAPortWhoseDeviceDiffers) {
         EXPECT_EQ(std::get<RemovePort>((*actions)[0]).name, "p1");
         EXPECT_EQ(std::get<AddPort>((*actions)[1]).config, to.ports[0]);
     }
+}
+
+TEST(Plan, APatchPortGetsAnotherPeerInPlace) {
+    DesiredState from = sample();
+    from.ports[0].kind = PortKind::patch;
+    from.ports[0].interface.clear();
+    from.ports[0].peer = "p2";
+    EXPECT_THAT(
+        lines(DesiredState{}, from), testing::Contains("add port p1: patch to p2 on bridge br0")
+    );
+    DesiredState to = from;
+    to.ports[0].peer = "p3";
+    EXPECT_THAT(lines(from, to), ElementsAre("change port p1: peer \"p2\" -> \"p3\""));
 }
 
 TEST(Plan, TwoPortsThatSwapTheirDevicesAreBothRemovedFirst) {

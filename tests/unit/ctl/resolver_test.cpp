@@ -96,7 +96,7 @@ TEST_F(Resolver, ARouteByAForeignInterfaceNamesIt) {
         resolve_now().trouble,
         "the route to 192.0.2.9 leaves by interface 5, which is not the local port of a bridge"
     );
-    underlay_.links[5].name = "eth7";
+    underlay_.known_links[5].name = "eth7";
     EXPECT_EQ(
         resolve_now().trouble,
         "the route to 192.0.2.9 leaves by eth7, which is not the local port of a bridge"

@@ -124,12 +124,12 @@ Message neighbour_message(
 }
 
 TEST(RtnetlinkParse, ReadsALink) {
-    const LinkEvent expected{false, 7, "vif1.0", kMac, 1500, true, true};
+    const LinkEvent expected{false, 7, "vif1.0", kMac, 1500, true, true, true, {}};
     EXPECT_EQ(parse_rtnetlink(link_message().bytes()), Events{expected});
 }
 
 TEST(RtnetlinkParse, ReadsARemovedLink) {
-    const LinkEvent expected{true, 7, "vif1.0", kMac, 1500, false};
+    const LinkEvent expected{true, 7, "vif1.0", kMac, 1500, false, {}, {}, {}};
     EXPECT_EQ(parse_rtnetlink(link_message(RTM_DELLINK, 0).bytes()), Events{expected});
 }
 
@@ -157,8 +157,16 @@ TEST(RtnetlinkParse, ReadsAnotherHardwareAddressAsNoMac) {
     info.ifi_index = 7;
     Message message(RTM_NEWLINK, info);
     message.text(IFLA_IFNAME, "ib0").number(IFLA_MTU, 2044).number(IFLA_ADDRESS, 1);
-    const LinkEvent expected{false, 7, "ib0", {}, 2044, false};
+    const LinkEvent expected{false, 7, "ib0", {}, 2044, false, {}, {}, {}};
     EXPECT_EQ(parse_rtnetlink(message.bytes()), Events{expected});
+}
+
+TEST(RtnetlinkParse, ReadsTheAliasOfALink) {
+    auto message = link_message();
+    message.text(IFLA_IFALIAS, "culvert: vif1.0");
+    const auto events = parse_rtnetlink(message.bytes());
+    ASSERT_EQ(events.size(), 1U);
+    EXPECT_EQ(std::get<LinkEvent>(events[0]).alias, "culvert: vif1.0");
 }
 
 TEST(RtnetlinkParse, AcceptsANameWithoutNulAndRefusesALongOne) {
@@ -166,7 +174,7 @@ TEST(RtnetlinkParse, AcceptsANameWithoutNulAndRefusesALongOne) {
     info.ifi_index = 7;
     Message exact(RTM_NEWLINK, info);
     exact.attribute(IFLA_IFNAME, "abcd", 4).number(IFLA_MTU, 1);
-    const LinkEvent expected{false, 7, "abcd", {}, 1, false};
+    const LinkEvent expected{false, 7, "abcd", {}, 1, false, {}, {}, {}};
     EXPECT_EQ(parse_rtnetlink(exact.bytes()), Events{expected});
     Message too_long(RTM_NEWLINK, info);
     too_long.attribute(IFLA_IFNAME, "0123456789abcdef", 16).number(IFLA_MTU, 1);

@@ -4,6 +4,7 @@
 // and its local port 2; bridge "over" (4) has port 7 and tunnel 9, whose next hop is behind the
 // uplink.
 
+#include "ctl/patches.hpp"
 #include "ctl/switch_model.hpp"
 
 #include <gmock/gmock.h>
@@ -322,6 +323,45 @@ TEST_F(BuildSnapshot, AnUnknownPortOfTheNextHopFloodsItsBridgeUntagged) {
     EXPECT_EQ(view.out_bridge, kUnder);
     EXPECT_EQ(view.out_vlan, 20);
     EXPECT_EQ(be16(view, 12), 0x0800);
+}
+
+TEST_F(BuildSnapshot, ANextHopBehindAPatchPortIsAWayOut) {
+    constexpr std::uint16_t kNear = 3;
+    constexpr std::uint16_t kFar = 5;
+    for (const auto& [index, bridge] : {std::pair{kNear, kUnder}, std::pair{kFar, kOver}}) {
+        SwitchPort& end = insert(index, bridge, PortRole::device);
+        end.config.kind = PortKind::patch;
+        end.config.peer = index == kNear ? "p5" : "p3";
+    }
+    EXPECT_TRUE(link_patches(model_));
+    EXPECT_FALSE(link_patches(model_)) << "nothing changed since";
+    locate_next_hop(kNear, 0);
+    const auto snapshot = build();
+    EXPECT_EQ(snapshot->ports.at(kNear).patch, kFar);
+    EXPECT_EQ(snapshot->ports.at(kFar).patch, kNear);
+    EXPECT_TRUE(snapshot->ports.at(kNear).up);
+    EXPECT_TRUE(snapshot->ports.at(kNear).carries_offloads);
+    EXPECT_TRUE(tunnel_view().resolved);
+    EXPECT_EQ(tunnel_view().out_port, kNear);
+    EXPECT_EQ(tunnel_view().underlay_mtu, 1600U);
+}
+
+TEST_F(BuildSnapshot, SeveralWorkersBehindAPatchPortAreSeveral) {
+    SwitchPort& tunnel = model_.ports.at(kTunnel0);
+    const auto spreads = [&] { return build()->ports.at(kTunnel0).spread; };
+    EXPECT_TRUE(spreads());
+    // A NIC of another bridge is none of the tunnel's, until a patch joins the bridges.
+    model_.ports.at(kVif).rx_workers = {0, 1};
+    EXPECT_TRUE(spreads());
+    for (const std::uint16_t index : {std::uint16_t{3}, std::uint16_t{5}}) {
+        SwitchPort& end = insert(index, index == 3 ? kUnder : kOver, PortRole::device);
+        end.config.kind = PortKind::patch;
+        end.config.peer = index == 3 ? "p5" : "p3";
+    }
+    link_patches(model_);
+    EXPECT_FALSE(spreads());
+    tunnel.resolution.state = Resolution::State::no_route;
+    EXPECT_FALSE(spreads());
 }
 
 TEST_F(BuildSnapshot, ANextHopBehindTheHostOrATunnelOrNothingIsNoWayOut) {

@@ -126,7 +126,8 @@ TEST(TomlSource, WrongTypeNamesTheTypeAndTheValue) {
         {kPort + "trunks = [1,\n true]\n",
          "f:7: [[port]] \"p1\": \"trunks[1]\" must be an integer (0-4094), got the boolean true"},
         {kPort + "kind = [\"tap\"]\n",
-         "f:6: [[port]] \"p1\": \"kind\" must be a string (\"linux\", \"tap\", \"dpdk\"), got a "
+         "f:6: [[port]] \"p1\": \"kind\" must be a string (\"linux\", \"tap\", \"dpdk\", "
+         "\"patch\"), got a "
          "list"},
         {"[dpdk]\nextra_args = \"-v\"\n",
          "f:2: [dpdk]: \"extra_args\" must be a list of strings (one EAL argument each), got the "
@@ -404,6 +405,23 @@ TEST(TomlSource, KeysOfAnotherKindOfPortAreRefused) {
         {kDpdkPort + "interface = \"eth0\"\n",
          "f:8: [[port]] \"p1\": interface does not apply to kind = \"dpdk\"; valid: \"linux\" or "
          "\"tap\" ports"},
+        {kPort + "peer = \"p2\"\n",
+         "f:6: [[port]] \"p1\": peer does not apply to kind = \"linux\"; valid: \"patch\" ports"},
+        {kPatch + "interface = \"eth0\"\n",
+         "f:8: [[port]] \"p1\": interface does not apply to kind = \"patch\"; valid: \"linux\" or "
+         "\"tap\" ports"},
+        {kPatch + "mtu = 1500\n",
+         "f:8: [[port]] \"p1\": mtu does not apply to kind = \"patch\"; valid: ports with a "
+         "device"},
+        {kPatch + "rx_workers = [0]\n",
+         "f:8: [[port]] \"p1\": rx_workers does not apply to kind = \"patch\"; valid: ports with a "
+         "device"},
+        {kPort + "kind = \"patch\"\n",
+         "f:3: [[port]] \"p1\": peer is missing; valid: the name of the patch port at the other "
+         "end"},
+        {kPort + "kind = \"patch\"\npeer = \"p1\"\n",
+         "f:3: [[port]] \"p1\": peer = \"p1\" is the port itself; valid: the name of another patch "
+         "port"},
         {kPort + "kind = \"dpdk\"\n",
          "f:3: [[port]] \"p1\": devargs is missing; valid: a DPDK device such as \"0000:03:00.0\" "
          "or \"net_vhost0,iface=/run/vm.sock\""},
@@ -411,7 +429,8 @@ TEST(TomlSource, KeysOfAnotherKindOfPortAreRefused) {
          "f:7: [[port]] \"p1\": devargs = \",iface=x\" names no device; valid: DEVICE or "
          "DEVICE,OPTION=VALUE,..."},
         {kPort + "kind = \"afxdp\"\n",
-         "f:6: [[port]] \"p1\": kind = \"afxdp\" is unknown; valid: \"linux\", \"tap\", \"dpdk\""},
+         "f:6: [[port]] \"p1\": kind = \"afxdp\" is unknown; valid: \"linux\", \"tap\", \"dpdk\", "
+         "\"patch\""},
     });
 }
 

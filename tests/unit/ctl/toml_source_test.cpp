@@ -184,6 +184,12 @@ TEST(TomlSource, ReadsEveryKindOfPort) {
     EXPECT_EQ(tap.interface, "p1");
     EXPECT_EQ(tap.mac, mac("02:00:00:00:00:03"));
 
+    // Of a peer that the file does not have the port waits.
+    const PortConfig patch = port_of("kind = \"patch\"\npeer = \"p2\"\n");
+    EXPECT_EQ(patch.kind, PortKind::patch);
+    EXPECT_EQ(patch.peer, "p2");
+    EXPECT_EQ(patch.interface, "");
+
     const PortConfig dpdk =
         port_of("kind = \"dpdk\"\ndevargs = \"net_vhost0,iface=/run/a b\"\nrx_queues = 32\n");
     EXPECT_EQ(dpdk.kind, PortKind::dpdk);

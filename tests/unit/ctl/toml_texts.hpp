@@ -20,6 +20,7 @@ inline const std::string kBridge = "[[bridge]]\nname = \"br0\"\n";
 /// A port on lines 3-5, a tunnel on lines 3-7; further keys begin on the next line.
 inline const std::string kPort = kBridge + "[[port]]\nname = \"p1\"\nbridge = \"br0\"\n";
 inline const std::string kDpdkPort = kPort + "kind = \"dpdk\"\ndevargs = \"0000:03:00.0\"\n";
+inline const std::string kPatch = kPort + "kind = \"patch\"\npeer = \"p2\"\n";
 inline const std::string kTunnel = kBridge + "[[tunnel]]\nname = \"t1\"\nbridge = \"br0\"\n"
                                              "type = \"vxlan\"\nremote_ip = \"192.0.2.2\"\n";
 inline const std::string kGre = kBridge + "[[tunnel]]\nname = \"t1\"\nbridge = \"br0\"\n"
