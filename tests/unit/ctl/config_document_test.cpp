@@ -109,6 +109,8 @@ std::string file_with(const ConfigKey& wanted, const std::string& value) {
         text += "kind = \"dpdk\"\ndevargs = \"net_null0\"\n";
     } else if (wanted == ConfigKey{"port", "devargs"}) {
         text += "kind = \"dpdk\"\n";
+    } else if (wanted == ConfigKey{"port", "peer"}) {
+        text += "kind = \"patch\"\n";
     } else if (wanted == ConfigKey{"port", "mac"}) {
         text += "kind = \"tap\"\n";
     }
