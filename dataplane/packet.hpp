@@ -67,20 +67,6 @@ inline void set_encapsulated(rte_mbuf* m) noexcept {
     m->ol_flags |= kEncapsulated;
 }
 
-/// Patch ports that the packet has crossed, 0-15. The count stands in four ol_flags bits that no
-/// device here is asked to set (TX_VLAN to TX_OUTER_IPV6), and goes where the packet goes, into
-/// replicas too.
-inline constexpr unsigned kPatchHopsShift = 57;
-inline constexpr std::uint64_t kPatchHop = std::uint64_t{1} << kPatchHopsShift;
-static_assert(kPatchHop == RTE_MBUF_F_TX_VLAN && kPatchHop << 3U == RTE_MBUF_F_TX_OUTER_IPV6);
-[[nodiscard]] inline unsigned patch_hops(const rte_mbuf* m) noexcept {
-    return static_cast<unsigned>(m->ol_flags >> kPatchHopsShift) & 0xfU;
-}
-/// Precondition: fewer than 15.
-inline void add_patch_hop(rte_mbuf* m) noexcept {
-    m->ol_flags += kPatchHop;
-}
-
 [[nodiscard]] inline std::uint32_t length(const rte_mbuf* m) noexcept {
     return m->pkt_len;
 }
