@@ -325,43 +325,21 @@ TEST_F(BuildSnapshot, AnUnknownPortOfTheNextHopFloodsItsBridgeUntagged) {
     EXPECT_EQ(be16(view, 12), 0x0800);
 }
 
-TEST_F(BuildSnapshot, ANextHopBehindAPatchPortIsAWayOut) {
-    constexpr std::uint16_t kNear = 3;
-    constexpr std::uint16_t kFar = 5;
-    for (const auto& [index, bridge] : {std::pair{kNear, kUnder}, std::pair{kFar, kOver}}) {
-        SwitchPort& end = insert(index, bridge, PortRole::device);
-        end.config.kind = PortKind::patch;
-        end.config.peer = index == kNear ? "p5" : "p3";
-    }
-    EXPECT_TRUE(link_patches(model_));
-    EXPECT_FALSE(link_patches(model_)) << "nothing changed since";
-    locate_next_hop(kNear, 0);
-    const auto snapshot = build();
-    EXPECT_EQ(snapshot->ports.at(kNear).patch, kFar);
-    EXPECT_EQ(snapshot->ports.at(kFar).patch, kNear);
-    EXPECT_TRUE(snapshot->ports.at(kNear).up);
-    EXPECT_TRUE(snapshot->ports.at(kNear).carries_offloads);
-    EXPECT_TRUE(tunnel_view().resolved);
-    EXPECT_EQ(tunnel_view().out_port, kNear);
-    EXPECT_EQ(tunnel_view().underlay_mtu, 1600U);
-}
-
-TEST_F(BuildSnapshot, SeveralWorkersBehindAPatchPortAreSeveral) {
-    SwitchPort& tunnel = model_.ports.at(kTunnel0);
-    const auto spreads = [&] { return build()->ports.at(kTunnel0).spread; };
-    EXPECT_TRUE(spreads());
-    // A NIC of another bridge is none of the tunnel's, until a patch joins the bridges.
+TEST_F(BuildSnapshot, PatchPortsLeadOnToTheNextHopAndFromOtherBridges) {
     model_.ports.at(kVif).rx_workers = {0, 1};
-    EXPECT_TRUE(spreads());
+    EXPECT_TRUE(build()->ports.at(kTunnel0).spread) << "a NIC of a bridge that nothing joins";
     for (const std::uint16_t index : {std::uint16_t{3}, std::uint16_t{5}}) {
         SwitchPort& end = insert(index, index == 3 ? kUnder : kOver, PortRole::device);
         end.config.kind = PortKind::patch;
         end.config.peer = index == 3 ? "p5" : "p3";
     }
-    link_patches(model_);
-    EXPECT_FALSE(spreads());
-    tunnel.resolution.state = Resolution::State::no_route;
-    EXPECT_FALSE(spreads());
+    EXPECT_TRUE(link_patches(model_));
+    EXPECT_FALSE(link_patches(model_)) << "nothing changed since";
+    locate_next_hop(3, 0);
+    EXPECT_TRUE(tunnel_view().resolved);
+    EXPECT_EQ(tunnel_view().out_port, 3);
+    EXPECT_TRUE(build()->ports.at(3).carries_offloads);
+    EXPECT_FALSE(build()->ports.at(kTunnel0).spread) << "several workers get its packets";
 }
 
 TEST_F(BuildSnapshot, ANextHopBehindTheHostOrATunnelOrNothingIsNoWayOut) {
