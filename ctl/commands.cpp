@@ -370,6 +370,9 @@ Result<std::string> end_daemon(const CommandContext& context, const Arguments& a
             "\"exit\" command takes " + quote(arguments[0]) + " for an argument (valid: --cleanup)"
         );
     }
+    if (!arguments.empty()) {
+        context.switch_.discard_devices();
+    }
     context.exit();
     return std::string();
 }

@@ -77,7 +77,7 @@ void OvsdbControl::let_go(const std::string& why) {
         configuration_ = {};
         DesiredState nothing = options_.base.without_items();
         nothing.keep_devices = true;
-        static_cast<void>(switch_.apply(nothing, Switch::ApplyMode::let_go));
+        static_cast<void>(switch_.apply(nothing, ApplyMode::let_go));
         ofports_.assign({});
     }
 }
@@ -110,7 +110,7 @@ void OvsdbControl::configure() {
     const ovsdb::TlsFiles tls = options_.tls == ovsdb::TlsFiles{} ? next.tls : options_.tls;
     client_->set_tls(tls);
     if (!configured_ || !(next.state == configuration_.state)) {
-        const auto applied = switch_.apply(next.state, Switch::ApplyMode::item_by_item);
+        const auto applied = switch_.apply(next.state, ApplyMode::item_by_item);
         if (!applied) {
             logger("ovsdb").error("{}; the running configuration stays", applied.error());
         } else if (!applied->trouble.empty()) {

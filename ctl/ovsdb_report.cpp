@@ -99,10 +99,6 @@ tunnels::MacAddress made_up_mac(const std::string& name) {
     return mac;
 }
 
-bool has_no_device(const SwitchPort& port) {
-    return port.role == PortRole::tunnel || port.config.kind == PortKind::patch;
-}
-
 Status tunnel_status(const SwitchPort& port, const Underlay& underlay) {
     const auto egress = underlay.link(port.resolution.egress_ifindex);
     if (!egress) {
@@ -237,14 +233,14 @@ void StatusReport::add_present(const OvsdbInterface& interface, const SwitchPort
     const {
     // Where a tunnel leads is in `status`.
     const std::string& error =
-        interface.complaint.empty() && !has_no_device(port) ? port.trouble : interface.complaint;
+        interface.complaint.empty() && port.has_a_device() ? port.trouble : interface.complaint;
     row["error"] = error.empty() ? ovsdb::empty_set() : text(error);
     row["status"] = ovsdb::map_of(interface_status(interface, port, source_.underlay));
     for (const std::string_view name : kInterfaceStatus) {
         row[std::string(name)] = ovsdb::empty_set();
     }
     row["ifindex"] = number(static_cast<std::uint64_t>(port.ifindex));
-    if (has_no_device(port)) {
+    if (!port.has_a_device()) {
         row["admin_state"] = up_or_down(true);
         row["link_state"] = up_or_down(true);
         row["link_resets"] = number(0);
@@ -273,7 +269,7 @@ void StatusReport::add(const OvsdbInterface& interface) {
         add_absent(interface.error, report[{"Interface", interface.uuid}]);
         return;
     }
-    const bool lacks_device = port != nullptr && !has_no_device(*port) && port->device == nullptr;
+    const bool lacks_device = port != nullptr && port->has_a_device() && port->device == nullptr;
     if (port == nullptr || (lacks_device && port->trouble.empty())) {
         return;  // It is not applied yet.
     }

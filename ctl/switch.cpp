@@ -111,7 +111,7 @@ Switch::~Switch() {
     parts_.slow_path.on_lacp = nullptr;
 }
 
-Result<Switch::Applied> Switch::apply(const DesiredState& wanted, ApplyMode mode) {
+Result<Applied> Switch::apply(const DesiredState& wanted, ApplyMode mode) {
     const DesiredState to = with_local_macs(wanted, running_, parts_.underlay);
     const auto actions = plan(running_, to);
     if (!actions) {
@@ -165,9 +165,7 @@ PortTotals Switch::totals(const SwitchPort& port) const {
 std::map<std::string, std::string> Switch::failures() const {
     std::map<std::string, std::string> failures;
     for (const auto& [index, port] : model_.ports) {
-        const bool has_device =
-            port.role != PortRole::tunnel && port.config.kind != PortKind::patch;
-        if (has_device && !port.device && !port.trouble.empty()) {
+        if (port.has_a_device() && !port.device && !port.trouble.empty()) {
             failures[port.name] = port.trouble;
         }
     }

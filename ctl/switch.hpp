@@ -19,24 +19,11 @@
 #include "ctl/plan.hpp"
 #include "ctl/slow_path.hpp"
 #include "ctl/switch_model.hpp"
+#include "ctl/switch_parts.hpp"
 #include "ctl/underlay.hpp"
-#include "dataplane/eal.hpp"
 #include "dataplane/worker.hpp"
-#include "firewall/claim.hpp"
-#include "firewall/guard.hpp"
 
 namespace culvert::ctl {
-
-/// What a Switch works with; all outlive it.
-struct SwitchParts {
-    dataplane::Workers& workers;
-    dataplane::FlowCache& flows;
-    SlowPath& slow_path;
-    Underlay& underlay;
-    firewall::InterfaceClaims& claims;
-    firewall::Guard& guard;
-    dataplane::PacketPools pools;
-};
 
 class Switch {
 public:
@@ -46,32 +33,17 @@ public:
     Switch(const Switch&) = delete;
     Switch& operator=(const Switch&) = delete;
 
-    /// What an apply() did; `trouble` names what of it failed after other things were changed.
-    struct Applied {
-        std::vector<std::string> done;
-        std::string trouble;
-    };
-    /// A file is taken as a whole or not at all; of a database each row stands for itself, so that
-    /// a device that is missing or cannot be opened concerns its port alone.
-    enum class ApplyMode : std::uint8_t {
-        whole,
-        item_by_item,
-        let_go,  ///< item_by_item, and devices that are kept stay for the next daemon.
-    };
-
     /// Told at the end of each apply() that changed something, before it returns. May be empty.
     std::function<void()> on_applied;
 
     /// Goes from the running state to `wanted`, touching only what differs. When it fails before
-    /// anything was changed (bad device, key that needs a restart) the running state stays as it
-    /// was.
+    /// anything was changed (bad device, key that needs a restart) the running state stays.
     [[nodiscard]] Result<Applied>
     apply(const DesiredState& wanted, ApplyMode mode = ApplyMode::whole);
 
     [[nodiscard]] const DesiredState& running() const { return running_; }
     [[nodiscard]] const SwitchModel& model() const { return model_; }
-    /// Rises with each snapshot that was published: while it stays, nothing that status shows has
-    /// changed.
+    /// Rises with each snapshot: while it stays, nothing that status shows has changed.
     [[nodiscard]] std::uint64_t version() const { return version_; }
     [[nodiscard]] const Underlay& underlay() const { return parts_.underlay; }
     /// Counters of a port of the model, since it is one.
@@ -81,7 +53,6 @@ public:
 
     /// The host's input policy as it was read last; never null.
     [[nodiscard]] const firewall::Policy& policy() const { return *policy_; }
-
     /// TAP devices that would be kept vanish with the switch (exit --cleanup).
     void discard_devices();
 
@@ -137,13 +108,9 @@ private:
     static void note_failure(SwitchPort& port, const std::string& trouble);
     void warn_of_addresses(const SwitchPort& port) const;
     void update_claim(SwitchPort& port, bool wanted);
-    /// What events said of interfaces, by index.
-    struct LinkNews {
-        std::set<int> changed;
-        std::set<int> removed;  ///< Even if they are back by now.
-    };
     void note_link(const LinkEvent& link, LinkNews& news);
     void reconcile_links(const LinkNews& news);
+    void follow_mtus();
     void follow_link(SwitchPort& port, const LinkEvent& link);
     [[nodiscard]] DeviceStatus
     first_status(const SwitchPort& port, const dataplane::PortInfo& info) const;
@@ -200,8 +167,8 @@ private:
     /// (bridge, address) of the tunnels' next hops in the last snapshot.
     std::set<std::pair<std::uint16_t, tunnels::MacAddress>> next_hops_;
     std::uint32_t last_tick_s_ = 0;
-    std::vector<std::pair<std::uint16_t, FdbKey>>
-        fixed_;  ///< (bridge, address) set by set_static_macs().
+    /// (bridge, address) set by set_static_macs().
+    std::vector<std::pair<std::uint16_t, FdbKey>> fixed_;
     std::shared_ptr<const firewall::Policy> policy_;
     std::vector<firewall::Selector> kept_;   ///< What the guard was asked to keep open.
     bool keeps_ = false;                     ///< It was asked.

@@ -200,6 +200,7 @@ void Switch::on_events(const std::vector<NetlinkEvent>& events) {
     }
     if (links) {
         reconcile_links(news);
+        follow_mtus();
     }
     if (routes) {
         resolve_all();

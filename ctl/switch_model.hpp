@@ -69,6 +69,12 @@ struct SwitchPort {
     std::shared_ptr<BondGroup> bond;
     std::uint16_t patch_peer = dataplane::kPortNone;  ///< Of a patch port that is up.
 
+    /// Whether there is a device behind it, if it could be had.
+    [[nodiscard]] bool has_a_device() const {
+        return (role == PortRole::device && config.kind != PortKind::patch) ||
+               role == PortRole::local;
+    }
+
     // tunnel
     TunnelConfig tunnel;
     Resolution resolution;

@@ -52,7 +52,7 @@ public:
 
     /// Applies what has to work. Returns how long it took.
     std::chrono::microseconds
-    apply(const DesiredState& state, Switch::ApplyMode mode = Switch::ApplyMode::item_by_item) {
+    apply(const DesiredState& state, ApplyMode mode = ApplyMode::item_by_item) {
         const auto start = std::chrono::steady_clock::now();
         const auto applied = switch_.apply(state, mode);
         const auto end = std::chrono::steady_clock::now();
@@ -144,19 +144,19 @@ TEST_F(SwitchTest, PatchPortsAreUpWhileTheyNameEachOther) {
     state_.bridges = {bridge("br0"), bridge("br1")};
     state_.ports = {patch("p0", "br0", "p1")};
     RunningSwitch running;
-    running.apply(state_, Switch::ApplyMode::whole);
+    running.apply(state_, ApplyMode::whole);
     EXPECT_FALSE(running.port("p0")->up);
     EXPECT_THAT(running.port("p0")->trouble, HasSubstr("p1"));
     EXPECT_TRUE(running->failures().empty()) << "a missing peer is no failure of the port";
 
     state_.ports.push_back(patch("p1", "br1", "other"));
-    running.apply(state_, Switch::ApplyMode::whole);
+    running.apply(state_, ApplyMode::whole);
     EXPECT_FALSE(running.port("p0")->up);
     EXPECT_FALSE(running.port("p1")->up);
 
     const std::uint16_t index = running.port("p1")->index;
     state_.ports[1].peer = "p0";
-    running.apply(state_, Switch::ApplyMode::whole);
+    running.apply(state_, ApplyMode::whole);
     EXPECT_EQ(running.port("p1")->index, index) << "changed in place";
     EXPECT_TRUE(running.port("p0")->up);
     EXPECT_TRUE(running.port("p1")->up);
@@ -166,7 +166,7 @@ TEST_F(SwitchTest, PatchPortsAreUpWhileTheyNameEachOther) {
     EXPECT_EQ(ports[index].patch, running.port("p0")->index);
 
     state_.ports.pop_back();
-    running.apply(state_, Switch::ApplyMode::whole);
+    running.apply(state_, ApplyMode::whole);
     EXPECT_FALSE(running.port("p0")->up);
     EXPECT_FALSE(running.snapshot().ports[running.port("p0")->index].is_patch());
 }
@@ -273,7 +273,7 @@ TEST_F(SwitchTest, ASwitchThatLetsGoLeavesKeptDevicesToTheNextOne) {
     state_.bridges = {bridge("br0")};
     RunningSwitch running(state_);
     running.apply(state_);
-    running.apply(state_.without_items(), Switch::ApplyMode::let_go);
+    running.apply(state_.without_items(), ApplyMode::let_go);
     EXPECT_EQ(running.port("br0", true), nullptr);
     const unsigned index = if_nametoindex("br0");
     EXPECT_NE(index, 0U);
@@ -289,7 +289,7 @@ TEST_F(SwitchTest, ADeviceOfSomebodyElseIsNotTakenOver) {
     state_.bridges = {bridge("br0"), bridge("br1")};
     state_.ports = {port("int0", "br1", PortKind::tap)};
     RunningSwitch running(state_);
-    const auto applied = running->apply(state_, Switch::ApplyMode::item_by_item);
+    const auto applied = running->apply(state_, ApplyMode::item_by_item);
     ASSERT_TRUE(applied);
     EXPECT_THAT(applied->trouble, HasSubstr("\"br0\""));
     EXPECT_THAT(running->failures().at("int0"), HasSubstr("exists already"));
