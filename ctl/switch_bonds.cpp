@@ -186,8 +186,10 @@ void Switch::tick_bonds() {
     for (auto& [index, port] : model_.ports) {
         if (port.role == PortRole::bond) {
             refresh_bond(port);
-            run_lacp(port);
-            refresh_bond(port);  // What LACP decided.
+            if (port.bond->lacp) {
+                run_lacp(port);
+                refresh_bond(port);  // By what LACP decided.
+            }
         }
     }
 }

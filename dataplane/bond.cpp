@@ -45,7 +45,7 @@ void give_lacp(Context& context, std::uint16_t port, rte_mbuf* packet) noexcept 
     upcall.kind = Upcall::Kind::lacp;
     upcall.port = port;
     upcall.packet = packet;
-    if (!context.ask_limiter.take(clock_ms()) || !context.ask(upcall)) {
+    if (!context.lacp_limiter.take(clock_ms()) || !context.ask(upcall)) {
         context.drop(packet, DropReason::upcall_queue_full, port);
     }
 }

@@ -46,6 +46,7 @@ struct Context {
     bool upcall_sent = false;            ///< The slow path has to be woken.
     IcmpLimiter ask_limiter;   ///< Of questions to the slow path that any packet may raise.
     IcmpLimiter icmp_limiter;  ///< Of errors told to senders.
+    IcmpLimiter lacp_limiter;  ///< Of LACPDUs, which those questions must not hold up.
     KnownPeers known_peers;
     std::optional<Reassembler> reassembler;  ///< Of outer fragments.
     std::vector<SpreadQueue*> spread;  ///< Of each worker; empty: every worker keeps what it gets.
