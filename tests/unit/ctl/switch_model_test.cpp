@@ -612,6 +612,77 @@ TEST_F(BuildSnapshot, InnerFlowsAreSharedOutWhereOneWorkerGetsThemAll) {
     EXPECT_TRUE(build()->ports[kTunnel0].spread) << "GRE has no source port";
 }
 
+class BuildBondSnapshot : public BuildSnapshot {
+protected:
+    static constexpr std::uint16_t kBond = 11;
+
+    BuildBondSnapshot() {
+        SwitchPort& port = insert(kBond, kUnder, PortRole::bond);
+        port.name = port.bond_config.name = "bond0";
+        port.bond_config.mode = BondMode::active_backup;
+        port.bond_config.members = {"p0", "p1"};
+        port.bond = std::make_shared<BondGroup>();
+        port.bond->bond.configure(port.bond_config, 0);
+        port.bond->view.port = kBond;
+        port.mtu = 1400;
+        port.up = true;
+        std::vector<BondMemberInput> inputs;
+        for (const std::uint16_t member : {kUplink, kSecond}) {
+            model_.ports.at(member).config.bond = "bond0";
+            inputs.push_back(
+                {.port = member, .name = "p" + std::to_string(member), .mac = {}, .up = true}
+            );
+        }
+        port.bond->bond.run(inputs, LacpStatus::off, 0);
+        port.bond->admits = {dataplane::MemberAdmits::everything, dataplane::MemberAdmits::nothing};
+        static_cast<void>(slow_path_.insert_fixed(kUnder, {0, next_hop_mac_}, kBond));
+    }
+};
+
+TEST_F(BuildBondSnapshot, TheBondIsAPortOfTheBridgeAndItsMembersAreNot) {
+    model_.ports.at(kBond).vlan = {.mode = VlanMode::access, .tag = 9, .trunks = {}};
+    const auto snapshot = build();
+    EXPECT_THAT(snapshot->bridges[kUnder].members, ElementsAre(kLocal, kBond));
+    const auto& bond = snapshot->ports[kBond];
+    EXPECT_TRUE(bond.is_bond());
+    EXPECT_TRUE(bond.sends());
+    EXPECT_EQ(bond.mtu, 1400U);
+    EXPECT_FALSE(bond.carries_offloads);  // One member does not.
+    EXPECT_EQ(snapshot->bonds.at(bond.bond).port, kBond);
+    for (const std::uint16_t member : {kUplink, kSecond}) {
+        const auto& view = snapshot->ports[member];
+        EXPECT_EQ(view.bridge, kPortNone);
+        EXPECT_EQ(view.bond_role, dataplane::BondRole::member);
+        EXPECT_EQ(view.vlan.untagged_vlan, 9);
+        EXPECT_EQ(view.refusal, DropReason::bond_standby);
+    }
+    EXPECT_EQ(snapshot->ports[kUplink].admits, dataplane::MemberAdmits::everything);
+    EXPECT_EQ(snapshot->ports[kSecond].admits, dataplane::MemberAdmits::nothing);
+}
+
+TEST_F(BuildBondSnapshot, AMemberWhoseBondIsNotThereForwardsNothing) {
+    model_.ports.erase(kBond);
+    const auto snapshot = build();
+    EXPECT_EQ(snapshot->ports[kUplink].bridge, kPortNone);
+    EXPECT_EQ(snapshot->ports[kUplink].bond_role, dataplane::BondRole::none);
+    EXPECT_THAT(snapshot->bridges[kUnder].members, ElementsAre(kLocal));
+}
+
+TEST_F(BuildBondSnapshot, ATunnelsNextHopMayBeBehindTheBond) {
+    const TunnelView view = tunnel_view();
+    EXPECT_TRUE(view.resolved);
+    EXPECT_EQ(view.out_port, kBond);
+    EXPECT_EQ(view.underlay_mtu, 1400U);
+}
+
+TEST_F(BuildBondSnapshot, MembersAreFoundInTheOrderOfTheBond) {
+    BondConfig& config = model_.ports.at(kBond).bond_config;
+    config.members = {"p1", "p7", "p0"};
+    EXPECT_THAT(
+        model_.members_of(config), ElementsAre(&model_.ports.at(kSecond), &model_.ports.at(kUplink))
+    );
+}
+
 }  // namespace
 
 }  // namespace culvert::ctl
