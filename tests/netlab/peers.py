@@ -138,7 +138,7 @@ class OvsPeer:
     def appctl(self, *arguments: object) -> str:
         return run(["ovs-appctl", "-t", f"{self.directory}/vswitchd.ctl", *arguments]).stdout
 
-    def _add_bridge(self, name: str, mac: str, mtu: int, addresses: list[str]) -> None:
+    def add_bridge(self, name: str, mac: str, mtu: int, addresses: list[str]) -> None:
         # Bridges that share a MAC address confuse the tunnel receive rule, so each gets its own.
         self.vsctl("add-br", name, "--", "set", "bridge", name, "datapath_type=netdev")
         self.vsctl("set", "bridge", name, f"other-config:hwaddr=\"{mac}\"")
@@ -154,7 +154,7 @@ class OvsPeer:
         # of Open vSwitch and are set in its namespace alone.
         self.disable_offloads("eth0")
         self.ns.set_sysctl("net.ipv4.conf.all.arp_ignore", 1)
-        self._add_bridge(
+        self.add_bridge(
             "br-phy",
             f"02:00:ac:14:00:{self.index:02x}",
             mtu,
@@ -169,7 +169,7 @@ class OvsPeer:
         self, kind: str, remote_ip: str, key: int | None = DEFAULT_KEY, mtu: int = VM_MTU,
         **options: object,
     ) -> None:
-        self._add_bridge(
+        self.add_bridge(
             "br1", self.mac, mtu, [f"{self.address(4)}/24", f"{self.address(6)}/64"]
         )
         settings = [f"type={kind}", f"options:remote_ip=\"{remote_ip}\""]

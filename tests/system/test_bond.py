@@ -223,7 +223,7 @@ def add_ovs_bond(peer: OvsPeer, **settings: str) -> None:
     peer.start()
     # Its kernel must not answer ARP for br1 on the members.
     peer.ns.set_sysctl("net.ipv4.conf.all.arp_ignore", 1)
-    peer._add_bridge("br1", vm_mac(FAR), 1500, [f"{vm_address(FAR, 4)}/24"])
+    peer.add_bridge("br1", vm_mac(FAR), 1500, [f"{vm_address(FAR, 4)}/24"])
     for member in ("p0", "p1"):
         peer.disable_offloads(member)
     peer.disable_offloads("br1")

@@ -89,7 +89,7 @@ TEST(TomlSource, UnknownKeyNamesTheNearestAndAllValidKeys) {
 TEST(TomlSource, UnknownSectionNamesTheNearestAndAllSections) {
     const std::string sections =
         "; valid sections: [daemon], [dpdk], [workers], [flow_cache], [firewall], "
-        "[[bridge]], [[port]], [[tunnel]]";
+        "[[bridge]], [[port]], [[bond]], [[tunnel]]";
     expect_refusals({
         {"\n[[tunel]]\n", "f:2: unknown section \"tunel\" (did you mean [[tunnel]]?)" + sections},
         {"[logging]\n", "f:1: unknown section \"logging\"" + sections},

@@ -89,7 +89,7 @@ TEST(Validate, AcceptsAnEmptyStateAndAFullOne) {
 }
 
 TEST(Validate, BridgesPortsAndTunnelsShareOneNameSpace) {
-    const std::string rule = "; valid: a name that no other bridge, port or tunnel has";
+    const std::string rule = "; valid: a name that no other bridge, port, bond or tunnel has";
     DesiredState state = with_bridge();
     state.bridges.push_back(bridge("br0", 2));
     EXPECT_EQ(
@@ -444,7 +444,8 @@ TEST(Validate, BoundsOfTheDataplaneHold) {
     state.bridges[0].local.emplace();
     EXPECT_EQ(
         error_of(state),
-        "the configuration has 4097 ports, tunnels and local ports; valid: at most 4096 together"
+        "the configuration has 4097 ports, bonds, tunnels and local ports; valid: at most 4096 "
+        "together"
     );
 }
 
@@ -456,7 +457,7 @@ TEST(Validate, AnItemFromNoFileHasNoPlace) {
     EXPECT_EQ(
         error_of(state),
         "[[port]] \"br0\": the name is taken by [[bridge]] \"br0\"; valid: a name that no other "
-        "bridge, port or tunnel has"
+        "bridge, port, bond or tunnel has"
     );
 }
 
