@@ -72,7 +72,7 @@ format:  ## Format every C++ file in place.
 debug: build-debug  ## Build for a debugger in build/debug.
 
 asan:  ## Run the unit tests under AddressSanitizer and UndefinedBehaviorSanitizer.
-	.ci/deps build
+	.ci/deps build fuzz
 	$(MAKE) build-asan
 	$(SUDO) .ci/test --build build/asan --unit-only
 
@@ -83,7 +83,7 @@ tsan:  ## Run the tests of what threads share under ThreadSanitizer.
 
 fuzz:  ## Run each fuzz target for FUZZ_SECONDS (60).
 	.ci/deps build fuzz
-	$(MAKE) build-fuzz
+	$(MAKE) build-asan
 	.ci/fuzz $(FUZZ_SECONDS)
 
 install: all  ## Install under PREFIX (/usr/local); DESTDIR is honoured.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // Runs a fuzz target once over each file of its corpus, without libFuzzer: `replay FOLDER...`. This
-// is how a committed input stays a test in builds by a compiler other than clang. It says nothing
+// is how a committed input stays a test in builds that have no libFuzzer. It says nothing
 // about inputs that nobody committed. One thread.
 
 #include <cstdint>
