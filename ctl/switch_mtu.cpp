@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The part of Switch that keeps the MTU of the host's own interfaces on a bridge at what all of the
-// bridge's devices carry, as Open vSwitch does (ofproto.c: update_mtu).
+// The part of Switch that keeps the MTU of the host's own interfaces on a bridge, unless they have
+// one configured, at what all of the bridge's other devices carry, as Open vSwitch does (ofproto.c:
+// update_mtu).
 
 #include <algorithm>
 
@@ -27,7 +28,8 @@ void Switch::follow_mtus() {
     }
     std::map<std::uint16_t, std::uint32_t> lowest;  // By bridge.
     for (const auto& [index, port] : model_.ports) {
-        const bool carries = port.role == PortRole::bond || (port.device && !is_hosts(port));
+        const bool carries = port.role == PortRole::bond ||
+                             (port.device && (!is_hosts(port) || port.config.mtu));
         if (carries && port.mtu != 0) {
             const auto entry = lowest.emplace(port.bridge, port.mtu).first;
             entry->second = std::min(entry->second, port.mtu);
