@@ -69,7 +69,7 @@ public:
     using Unix = boost::asio::local::stream_protocol;
 
     FakeServer(boost::asio::io_context& io, const std::string& path)
-        : io_(io), acceptor_(io, Unix::endpoint(path)) {
+        : acceptor_(io, Unix::endpoint(path)) {
         accept();
     }
 
@@ -204,7 +204,6 @@ private:
         );
     }
 
-    boost::asio::io_context& io_;
     Unix::acceptor acceptor_;
     std::shared_ptr<Unix::socket> socket_;
     nlohmann::json monitor_id_;

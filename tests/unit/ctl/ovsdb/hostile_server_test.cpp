@@ -187,7 +187,8 @@ TEST_F(HostileServer, BadRepliesEndTheConnection) {
         ASSERT_TRUE(synchronise());
         spoil();
         server.close();
-        ASSERT_TRUE(run([&] { return sentence.find(expected) != std::string::npos; })) << sentence;
+        ASSERT_TRUE(run([&, words = expected] { return sentence.find(words) != std::string::npos; })
+        ) << sentence;
         EXPECT_EQ(first_name(*client), "x");
         server.results = good_results;
         server.schema = good_schema;
