@@ -171,7 +171,7 @@ def test_a_crashed_daemon_is_started_again(ovs: Installation) -> None:
     assert re.search(rf"daemon\(monitor\)\|ERR\|pid {first} died, killed by signal 11", ovs.log())
     ovs.vsctl("add-br", "br1")  # It follows the database.
     ovs.ctl("stop")
-    assert not exists(monitor)
+    wait_until(lambda: not exists(monitor), "the monitor ends")
 
 
 def test_a_killed_daemon_stays_dead(ovs: Installation) -> None:
