@@ -108,7 +108,7 @@ def test_matches_of_nxm_alone_are_refused(host: Host) -> None:
 
 def test_no_bundle_gets_in(host: Host) -> None:
     refused = ofctl(host, "--bundle add-flow", "in_port=1,actions=drop", check=False)
-    assert refused.returncode != 0 and "OFPT_ERROR" in refused.stderr
+    assert refused.returncode != 0 and "OFPBRC_BAD_TYPE for: OFPT_BUNDLE_CONTROL" in refused.stderr
 
 
 @pytest.mark.parametrize("command", ["monitor", "snoop"])
@@ -167,9 +167,13 @@ def test_connections_are_bounded_and_a_thousand_leave_nothing(host: Host) -> Non
         for client in kept:
             assert client.recv(16), "a greeting"
         assert ended(stack.enter_context(connect(host)))
-    wait_until(lambda: len(list(descriptors.iterdir())) == before, "all descriptors are closed")
+
+    def settled() -> bool:
+        return len(list(descriptors.iterdir())) <= before  # Something brief may be counted there.
+
+    wait_until(settled, "all descriptors are closed")
     for _ in range(1000):
         with connect(host) as client, contextlib.suppress(ConnectionError):
             client.sendall(b"\x01\x00\x00\x08\x00\x00\x00\x01")
-    wait_until(lambda: len(list(descriptors.iterdir())) == before, "all descriptors are closed")
+    wait_until(settled, "all descriptors are closed")
     assert "n_tables:254" in ofctl(host, "show").stdout
