@@ -15,6 +15,7 @@ namespace culvert::ctl {
 
 struct BondGroup {
     Bond bond;
+    bool was_active = false;   ///< Some member was, at some time.
     std::optional<Lacp> lacp;  ///< Absent: off.
     std::shared_ptr<dataplane::BondLoad> load;
     dataplane::BondView view;  ///< What workers get.

@@ -14,6 +14,7 @@
 
 #include "ctl/config.hpp"
 #include "ctl/ofports.hpp"
+#include "ctl/openflow/session.hpp"
 #include "ctl/ovsdb/client.hpp"
 #include "ctl/ovsdb/value.hpp"
 
@@ -48,7 +49,8 @@ struct OvsdbPort {
     bool bond = false;                    ///< It is a bond of the state, of the same name.
     bool fake_bridge = false;
     std::optional<std::uint16_t> tag;
-    std::optional<tunnels::MacAddress> mac;  ///< Stands for the port in member_mac().
+    std::optional<tunnels::MacAddress> mac;         ///< Stands for the port in member_mac().
+    std::optional<tunnels::MacAddress> chosen_mac;  ///< By choose_addresses(), for a fake bridge.
 };
 
 struct OvsdbBridge {
@@ -56,7 +58,9 @@ struct OvsdbBridge {
     std::string name;
     std::string datapath_type;                  ///< "system" or "netdev".
     std::optional<tunnels::MacAddress> hwaddr;  ///< other_config:hwaddr, valid.
+    tunnels::MacAddress mac;                    ///< See choose_addresses().
     std::string datapath_id_config;             ///< other_config:datapath-id, valid; else empty.
+    openflow::Versions openflow = openflow::kAllVersions;  ///< The column protocols.
     bool fail_secure = false;
     bool in_state = false;  ///< False: a warning says why. Its ports are not listed.
 };
@@ -71,7 +75,7 @@ struct OvsdbConfiguration {
     bool flow_restore_wait = false;
     bool enable_statistics = false;
     std::uint32_t stats_update_interval_ms = 5000;
-    std::vector<OvsdbBridge> bridges;
+    std::vector<OvsdbBridge> bridges;  ///< By name.
     std::vector<OvsdbPort> ports;  ///< Those of a bridge together, in the order of bridges' names.
     std::vector<OvsdbInterface> interfaces;
     ovsdb::TlsFiles tls;                ///< The SSL table.
@@ -95,24 +99,33 @@ make_configuration(const ovsdb::Replica& replica, const DesiredState& base);
 [[nodiscard]] std::vector<Ofports::Request> ofport_requests(const OvsdbConfiguration& configuration
 );
 
+/// Knows the addresses of devices.
+using MacOf = std::function<std::optional<tunnels::MacAddress>(const std::string& interface)>;
+
 /// The address that Open vSwitch gives a bridge's own interface without hwaddr, or the interface of
 /// a fake bridge without `mac`: the lowest of the ports' that is neither local nor multicast. With
-/// `tag` only ports of that VLAN count, and those with a `mac` of their own. `mac_of` knows the
-/// addresses of devices.
+/// `tag` only ports of that VLAN count, and those with a `mac` of their own.
 [[nodiscard]] std::optional<tunnels::MacAddress> member_mac(
     const OvsdbConfiguration& configuration,
     const std::string& bridge,
     std::optional<std::uint16_t> tag,
-    const std::function<std::optional<tunnels::MacAddress>(const std::string& interface)>& mac_of
+    const MacOf& mac_of
+);
+
+/// Gives each bridge and fake bridge its address, there and in the state: hwaddr or `mac`; else a
+/// member's; else what `otherwise` has for the bridge. True: the state is another one now.
+bool choose_addresses(
+    OvsdbConfiguration& configuration,
+    const MacOf& mac_of,
+    const std::function<tunnels::MacAddress(const std::string& bridge)>& otherwise
 );
 
 /// The datapath id of a bridge (16 hexadecimal digits): other_config:datapath-id; else on
 /// XenServer, with hwaddr set, the first six bytes of SHA-1 of "INSTALLATION_UUID,BRIDGE" as a
-/// local unicast address (ovs: vswitchd/xenserver.c); else the local port's MAC.
+/// local unicast address (ovs: vswitchd/xenserver.c); else the bridge's MAC.
 /// `installation_uuid` is empty on other hosts.
-[[nodiscard]] std::string datapath_id(
-    const OvsdbBridge& bridge, const tunnels::MacAddress& mac, const std::string& installation_uuid
-);
+[[nodiscard]] std::string
+datapath_id(const OvsdbBridge& bridge, const std::string& installation_uuid);
 
 /// INSTALLATION_UUID of /etc/xensource-inventory, or nothing.
 [[nodiscard]] std::string read_installation_uuid(const std::string& inventory_path);

@@ -5,6 +5,7 @@
 #include "ctl/ovsdb_control.hpp"
 
 #include <algorithm>
+#include <random>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -18,6 +19,19 @@ namespace {
 constexpr const char* kRootTable = "Open_vSwitch";
 constexpr const char* kLock = "ovs_vswitchd";
 constexpr auto kRetryInterval = std::chrono::seconds(1);
+
+/// Of a bridge that no member lends one: random, with the prefix by which Open vSwitch's are known.
+tunnels::MacAddress random_mac() {
+    std::random_device random;
+    const std::uint32_t bits = random();
+    return {
+        {0x00,
+         0x23,
+         0x20,
+         static_cast<std::uint8_t>(0x80U | (bits >> 16U)),
+         static_cast<std::uint8_t>(bits >> 8U),
+         static_cast<std::uint8_t>(bits)}};
+}
 
 }  // namespace
 
@@ -97,7 +111,28 @@ OvsdbConfiguration OvsdbControl::read() {
         next.flow_restore_wait && (!configured_ || configuration_.flow_restore_wait);
     next.state.hold = next.flow_restore_wait;
     next.state.keep_devices = true;
+    static_cast<void>(choose_addresses(next));
     return next;
+}
+
+bool OvsdbControl::choose_addresses(OvsdbConfiguration& configuration) {
+    const PortsByName ports(switch_.model());
+    return ctl::choose_addresses(
+        configuration,
+        [&](const std::string& interface) -> std::optional<tunnels::MacAddress> {
+            const SwitchPort* port = ports.find(interface);
+            if (port != nullptr) {
+                return port->device ? std::optional(port->mac) : std::nullopt;
+            }
+            const auto link = switch_.underlay().link(interface);
+            return link ? std::optional(link->mac) : std::nullopt;
+        },
+        [&](const std::string& bridge) {
+            const auto own = own_macs_.find(bridge);
+            return own != own_macs_.end() ? own->second
+                                          : own_macs_.emplace(bridge, random_mac()).first->second;
+        }
+    );
 }
 
 void OvsdbControl::configure() {
@@ -109,18 +144,32 @@ void OvsdbControl::configure() {
     log_news(next);
     const ovsdb::TlsFiles tls = options_.tls == ovsdb::TlsFiles{} ? next.tls : options_.tls;
     client_->set_tls(tls);
-    if (!configured_ || !(next.state == configuration_.state)) {
-        const auto applied = switch_.apply(next.state, ApplyMode::item_by_item);
-        if (!applied) {
-            logger("ovsdb").error("{}; the running configuration stays", applied.error());
-        } else if (!applied->trouble.empty()) {
-            logger("ovsdb").warn("{}", applied->trouble);
-        }
-    }
+    const bool changed = !configured_ || !(next.state == configuration_.state);
     configuration_ = std::move(next);
     configured_ = true;
+    std::erase_if(own_macs_, [&](const auto& own) { return find_bridge(own.first) == nullptr; });
+    if (changed) {
+        apply();
+    }
+    follow_addresses();
     assign_ofports();
     status_due_ = true;
+}
+
+void OvsdbControl::apply() {
+    const auto applied = switch_.apply(configuration_.state, ApplyMode::item_by_item);
+    if (!applied) {
+        logger("ovsdb").error("{}; the running configuration stays", applied.error());
+    } else if (!applied->trouble.empty()) {
+        logger("ovsdb").warn("{}", applied->trouble);
+    }
+}
+
+/// Devices that came, went or have another address give their bridge another one.
+void OvsdbControl::follow_addresses() {
+    if (choose_addresses(configuration_)) {
+        apply();
+    }
 }
 
 /// Numbers are for interfaces that are there.
@@ -157,11 +206,35 @@ void OvsdbControl::tick() {
         if (switch_.failures() != failures_) {
             assign_ofports();
         }
+        follow_addresses();
         status_due_ = true;
     }
     if ((status_due_ || statistics_due()) && Clock::now() >= write_again_at_) {
         write_back();
     }
+}
+
+/// Null: it is not in the state.
+const OvsdbBridge* OvsdbControl::find_bridge(const std::string& name) const {
+    const auto& bridges = configuration_.bridges;
+    const auto found = std::lower_bound(
+        bridges.begin(),
+        bridges.end(),
+        name,
+        [](const OvsdbBridge& a, const std::string& than) { return a.name < than; }
+    );
+    return found == bridges.end() || found->name != name || !found->in_state ? nullptr : &*found;
+}
+
+openflow::BridgeSettings OvsdbControl::openflow(const std::string& bridge) const {
+    constexpr int kHexadecimal = 16;
+    const OvsdbBridge* found = find_bridge(bridge);
+    if (found == nullptr) {
+        return {};
+    }
+    return {
+        std::stoull(datapath_id(*found, installation_uuid_), nullptr, kHexadecimal),
+        found->openflow};
 }
 
 bool OvsdbControl::statistics_due() const {

@@ -41,6 +41,7 @@ public:
     /// Applies the database once more; it is followed without this.
     [[nodiscard]] Result<std::string> reload() override;
     void tick() override;
+    [[nodiscard]] openflow::BridgeSettings openflow(const std::string& bridge) const override;
 
 private:
     using Clock = std::chrono::steady_clock;
@@ -48,6 +49,10 @@ private:
     void on_change();
     bool may_configure();
     void configure();
+    [[nodiscard]] const OvsdbBridge* find_bridge(const std::string& name) const;
+    void apply();
+    void follow_addresses();
+    [[nodiscard]] bool choose_addresses(OvsdbConfiguration& configuration);
     void assign_ofports();
     void let_go(const std::string& why);
     [[nodiscard]] OvsdbConfiguration read();
@@ -68,6 +73,7 @@ private:
 
     OvsdbConfiguration configuration_;  ///< What is applied.
     bool configured_ = false;
+    std::map<std::string, tunnels::MacAddress> own_macs_;  ///< Of bridges without a member's.
     std::map<std::string, std::string> failures_;
     std::set<std::string> warned_;  ///< Of the configuration that is applied.
     std::string held_off_;          ///< Why the database is not followed; logged once.

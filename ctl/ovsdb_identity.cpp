@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <fstream>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -44,7 +45,7 @@ std::optional<MacAddress> member_mac(
     const OvsdbConfiguration& configuration,
     const std::string& bridge,
     std::optional<std::uint16_t> tag,
-    const std::function<std::optional<MacAddress>(const std::string& interface)>& mac_of
+    const MacOf& mac_of
 ) {
     std::optional<MacAddress> lowest;
     // Ports are in the order of their bridges' names.
@@ -73,15 +74,56 @@ std::optional<MacAddress> member_mac(
     return lowest;
 }
 
-std::string datapath_id(
-    const OvsdbBridge& bridge, const MacAddress& mac, const std::string& installation_uuid
+bool choose_addresses(
+    OvsdbConfiguration& configuration,
+    const MacOf& mac_of,
+    const std::function<MacAddress(const std::string& bridge)>& otherwise
 ) {
+    const auto choose = [&](const std::string& bridge, std::optional<std::uint16_t> tag) {
+        const std::optional<MacAddress> mac = member_mac(configuration, bridge, tag, mac_of);
+        return mac ? *mac : otherwise(bridge);
+    };
+    bool changed = false;
+    std::map<std::string_view, BridgeConfig*> in_state;
+    for (BridgeConfig& config : configuration.state.bridges) {
+        in_state.emplace(config.name, &config);
+    }
+    for (OvsdbBridge& bridge : configuration.bridges) {
+        if (!bridge.in_state) {
+            continue;
+        }
+        bridge.mac = bridge.hwaddr ? *bridge.hwaddr : choose(bridge.name, std::nullopt);
+        if (auto& local = in_state.at(bridge.name)->local; local && local->mac != bridge.mac) {
+            local->mac = bridge.mac;
+            changed = true;
+        }
+    }
+    std::map<std::string_view, OvsdbPort*> fake;
+    for (OvsdbPort& port : configuration.ports) {
+        if (port.fake_bridge) {
+            fake.emplace(port.name, &port);
+        }
+    }
+    for (PortConfig& config : configuration.state.ports) {
+        const auto port = fake.find(config.name);
+        if (port == fake.end() || config.kind != PortKind::tap ||
+            (config.mac && config.mac != port->second->chosen_mac)) {
+            continue;
+        }
+        port->second->chosen_mac = choose(port->second->bridge, port->second->tag);
+        changed = changed || config.mac != port->second->chosen_mac;
+        config.mac = port->second->chosen_mac;
+    }
+    return changed;
+}
+
+std::string datapath_id(const OvsdbBridge& bridge, const std::string& installation_uuid) {
     if (!bridge.datapath_id_config.empty()) {
         return bridge.datapath_id_config;
     }
     const MacAddress address = bridge.hwaddr && !installation_uuid.empty()
                                    ? hashed_address(installation_uuid + "," + bridge.name)
-                                   : mac;
+                                   : bridge.mac;
     return fmt::format("{:016x}", address.to_u64());
 }
 

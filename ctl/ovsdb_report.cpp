@@ -200,13 +200,7 @@ void StatusReport::add(const OvsdbBridge& bridge) {
         row["datapath_version"] = text("");
         return;
     }
-    const auto& ports = source_.model.ports;
-    const auto local = std::find_if(ports.begin(), ports.end(), [&](const auto& entry) {
-        return entry.second.role == PortRole::local && entry.second.bridge == found->second.index;
-    });
-    const tunnels::MacAddress mac =
-        local == ports.end() ? tunnels::MacAddress{} : local->second.mac;
-    row["datapath_id"] = text(datapath_id(bridge, mac, source_.installation_uuid));
+    row["datapath_id"] = text(datapath_id(bridge, source_.installation_uuid));
     row["datapath_version"] = text("<built-in>");
 }
 
@@ -216,6 +210,11 @@ void StatusReport::add(const OvsdbPort& port) {
     row["rstp_status"] = no_pairs();
     if (!port.bond) {
         row["bond_active_slave"] = ovsdb::empty_set();
+        return;
+    }
+    const SwitchPort* bond = ports_.find(port.name);
+    if (bond != nullptr && bond->bond && bond->bond->was_active) {
+        row["bond_active_slave"] = text(bond->mac.to_string());
     }
 }
 
@@ -251,6 +250,9 @@ void StatusReport::add_present(const OvsdbInterface& interface, const SwitchPort
     row["link_state"] = up_or_down(port.status.running);
     row["link_resets"] = number(port.status.link_resets);
     row["mac_in_use"] = text(port.mac.to_string());
+    if (port.lacp_current) {
+        row["lacp_current"] = ovsdb::set_of(Atom(*port.lacp_current));
+    }
     if (port.mtu != 0) {
         row["mtu"] = number(port.mtu);
     }
@@ -307,9 +309,16 @@ PortsByName::PortsByName(const SwitchModel& model) {
 }
 
 const SwitchPort* PortsByName::find(const OvsdbInterface& interface) const {
-    const auto& ports = interface.local ? locals_ : ports_;
-    const auto found = ports.find(interface.name);
-    return found == ports.end() ? nullptr : found->second;
+    if (!interface.local) {
+        return find(interface.name);
+    }
+    const auto found = locals_.find(interface.name);
+    return found == locals_.end() ? nullptr : found->second;
+}
+
+const SwitchPort* PortsByName::find(const std::string& name) const {
+    const auto found = ports_.find(name);
+    return found == ports_.end() ? nullptr : found->second;
 }
 
 Report status_report(const ReportSource& source) {

@@ -46,6 +46,8 @@ public:
     explicit PortsByName(const SwitchModel& model);
     /// Null while the interface has no port.
     [[nodiscard]] const SwitchPort* find(const OvsdbInterface& interface) const;
+    /// Anything but a bridge's own port: a device, a tunnel, a bond.
+    [[nodiscard]] const SwitchPort* find(const std::string& name) const;
 
 private:
     std::unordered_map<std::string, const SwitchPort*> ports_;

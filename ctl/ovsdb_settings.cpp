@@ -15,8 +15,10 @@
 #include <system_error>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "ctl/config_words.hpp"
+#include "ctl/openflow/protocols.hpp"
 #include "ctl/ovsdb_options.hpp"
 #include "dataplane/limits.hpp"
 
@@ -236,6 +238,22 @@ std::string datapath_id_of(const std::string& text) {
     return fmt::format("{:016x}", id);
 }
 
+/// Words that are no version are passed over; if none is left, every version is spoken.
+void read_protocols(
+    const ovsdb::Row& row, OvsdbBridge& bridge, std::vector<std::string>& warnings
+) {
+    const std::vector<std::string> words = ovsdb::column(row, "protocols").strings();
+    bridge.openflow = openflow::versions_of(words);
+    if (bridge.openflow == 0) {
+        warnings.push_back(fmt::format(
+            "bridge {}: protocols={} is ignored; valid: OpenFlow10 to OpenFlow15",
+            bridge.name,
+            fmt::join(words, ",")
+        ));
+        bridge.openflow = openflow::kAllVersions;
+    }
+}
+
 }  // namespace
 
 const ovsdb::Rows::value_type* ovsdb_root(const ovsdb::Replica& replica) {
@@ -313,6 +331,7 @@ void read_ovsdb_bridge(
         };
     config.mac_ageing_s = number("mac-aging-time", kAgeingS, kAgeingMinS, kAgeingMaxS);
     config.mac_table_size = number("mac-table-size", kMacTable, kMacTableMin, kMacTableMax);
+    read_protocols(row, bridge, warnings);
     bridge.fail_secure = ovsdb::column(row, "fail_mode").string() == "secure";
     if (const std::string* id = find_option(options, "datapath-id"); id != nullptr) {
         bridge.datapath_id_config = datapath_id_of(*id);
@@ -428,7 +447,8 @@ const ovsdb::Wanted& wanted_columns() {
           "mcast_snooping_enable",
           "datapath_id",
           "datapath_version",
-          "status"}},
+          "status",
+          "rstp_status"}},
         {"Port",
          {"name",
           "interfaces",
@@ -447,6 +467,7 @@ const ovsdb::Wanted& wanted_columns() {
           "other_config",
           "bond_active_slave",
           "status",
+          "rstp_status",
           "statistics"}},
         {"Interface", interface_columns()},
         {"SSL", {"private_key", "certificate", "ca_cert"}},

@@ -360,6 +360,7 @@ Result<void> Switch::change_port(const PortConfig& from, const PortConfig& to) {
         port.bridge = model_.bridges.at(to.bridge).index;
         port.vlan = to.vlan;
         port.generation = ++generation_;
+        port.lacp_current.reset();  // A bond's new member has it from the bond.
     }
     if (port.device && from.rx_workers != to.rx_workers) {
         remap_queues(port);

@@ -149,17 +149,20 @@ void Switch::refresh_bond(SwitchPort& port) {
         mtu =
             mtu == 0 || member->mtu == 0 ? std::max(mtu, member->mtu) : std::min(mtu, member->mtu);
         const LacpMember* by_lacp = lacp == nullptr ? nullptr : lacp->find(member->index);
-        member->lacp_current = by_lacp == nullptr
-                                   ? std::nullopt
-                                   : std::optional(by_lacp->status != LacpMemberStatus::defaulted);
+        const auto current = by_lacp == nullptr
+                                 ? std::nullopt
+                                 : std::optional(by_lacp->status != LacpMemberStatus::defaulted);
+        changed_ = changed_ || current != member->lacp_current;
+        member->lacp_current = current;
     }
-    changed_ = changed_ || view != group.view || admits != group.admits || up != port.up ||
-               mtu != port.mtu;
+    changed_ = changed_ || port.mac != group.bond.active_mac() || view != group.view ||
+               admits != group.admits || up != port.up || mtu != port.mtu;
     group.view = std::move(view);
     group.admits = std::move(admits);
     port.up = up;
     port.mtu = mtu;
     port.mac = group.bond.active_mac();
+    group.was_active = group.was_active || !port.mac.is_zero();
 }
 
 void Switch::refresh_bonds() {

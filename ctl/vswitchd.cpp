@@ -178,6 +178,7 @@ int run_daemon_process(
         control.remotes = remotes;
         control.base = base;
         control.tls = tls;
+        control.system.run_directory = folders.run;
         return std::make_unique<OvsdbControl>(io, std::move(control), to, ofports);
     };
     daemon.on_ready = [&] { startup.complete(); };

@@ -113,6 +113,17 @@ TEST(OvsdbConfiguration, TheMacOfABridgeIsHwaddr) {
     EXPECT_THAT(configuration.warnings, ElementsAre(HasSubstr("hwaddr=0011.2233.4455 is ignored")));
 }
 
+TEST(OvsdbConfiguration, ABridgeSpeaksTheVersionsOfOpenFlowThatItNames) {
+    OvsdbRows rows = with_bridge();
+    EXPECT_EQ(named(made(rows).bridges, "br0").openflow, openflow::kAllVersions);
+    rows.set("Bridge", "br0", "protocols", OvsdbRows::text("OpenFlow13"));
+    EXPECT_EQ(named(made(rows).bridges, "br0").openflow, 1U << 4U);
+    rows.set("Bridge", "br0", "protocols", OvsdbRows::text("OpenFlow16"));
+    const OvsdbConfiguration configuration = made(rows);
+    EXPECT_EQ(named(configuration.bridges, "br0").openflow, openflow::kAllVersions);
+    EXPECT_THAT(configuration.warnings, ElementsAre(HasSubstr("protocols=OpenFlow16 is ignored")));
+}
+
 TEST(OvsdbConfiguration, InterfaceMacOfABridgesOwnIsIgnored) {
     OvsdbRows rows = with_bridge();
     rows.set("Interface", "br0", "mac", OvsdbRows::text("02:00:00:00:00:01"));
@@ -480,6 +491,8 @@ TEST(OvsdbConfiguration, EveryColumnThatIsReadIsWanted) {
     EXPECT_EQ(wanted.size(), 5U);
     EXPECT_TRUE(wanted.at("Interface").contains("ofport"));
     EXPECT_TRUE(wanted.at("Port").contains("bond_active_slave"));
+    EXPECT_TRUE(wanted.at("Port").contains("rstp_status"));
+    EXPECT_TRUE(wanted.at("Bridge").contains("rstp_status"));
     EXPECT_FALSE(wanted.at("Interface").contains("external_ids"));
 }
 

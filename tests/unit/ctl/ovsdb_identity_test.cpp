@@ -22,23 +22,22 @@ MacAddress mac(std::string_view text) {
 TEST(OvsdbIdentity, TheDatapathIdIsWhatIsConfiguredElseTheMac) {
     OvsdbBridge bridge;
     bridge.name = "xenbr0";
-    EXPECT_EQ(datapath_id(bridge, mac("02:00:00:00:00:0a"), ""), "000002000000000a");
-    EXPECT_EQ(datapath_id(bridge, mac("02:00:00:00:00:0a"), "uuid"), "000002000000000a");
+    bridge.mac = mac("02:00:00:00:00:0a");
+    EXPECT_EQ(datapath_id(bridge, ""), "000002000000000a");
+    EXPECT_EQ(datapath_id(bridge, "uuid"), "000002000000000a");
     bridge.datapath_id_config = "00000000000000ab";
     bridge.hwaddr = mac("02:00:00:00:00:0b");
-    EXPECT_EQ(datapath_id(bridge, mac("02:00:00:00:00:0a"), "uuid"), "00000000000000ab");
+    EXPECT_EQ(datapath_id(bridge, "uuid"), "00000000000000ab");
 }
 
 TEST(OvsdbIdentity, OnXenServerABridgeWithHwaddrHasAHashedId) {
     OvsdbBridge bridge;
     bridge.name = "xenbr0";
     bridge.hwaddr = mac("00:11:22:33:44:55");
-    EXPECT_EQ(datapath_id(bridge, *bridge.hwaddr, ""), "0000001122334455");
+    bridge.mac = *bridge.hwaddr;
+    EXPECT_EQ(datapath_id(bridge, ""), "0000001122334455");
     // printf '%s' d2a2ae4f-1b1c-4d25-8d5d-0a1f7e3c5b6a,xenbr0 | sha1sum
-    EXPECT_EQ(
-        datapath_id(bridge, *bridge.hwaddr, "d2a2ae4f-1b1c-4d25-8d5d-0a1f7e3c5b6a"),
-        "00008e0d44e3f408"
-    );
+    EXPECT_EQ(datapath_id(bridge, "d2a2ae4f-1b1c-4d25-8d5d-0a1f7e3c5b6a"), "00008e0d44e3f408");
 }
 
 TEST(OvsdbIdentity, TheInventoryNamesTheInstallation) {
@@ -101,6 +100,80 @@ TEST_F(MemberMac, OfAFakeBridgePortsOfItsVlanCount) {
     rows_.set("Port", "e0", "tag", OvsdbRows::number(5));
     EXPECT_EQ(find(5), mac("00:00:00:00:00:09"));
     EXPECT_EQ(find(6), std::nullopt);
+}
+
+class ChosenAddress : public MemberMac {
+protected:
+    bool choose() {
+        return choose_addresses(
+            configuration_,
+            [&](const std::string& interface) {
+                const auto found = macs_.find(interface);
+                return found == macs_.end() ? std::nullopt : std::optional(mac(found->second));
+            },
+            [](const std::string& bridge) {
+                return mac(bridge == "br0" ? "00:23:20:80:00:00" : "00:23:20:80:00:01");
+            }
+        );
+    }
+    [[nodiscard]] std::optional<MacAddress> local() const {
+        return configuration_.state.bridges.at(0).local.value().mac;
+    }
+
+    OvsdbConfiguration configuration_;
+};
+
+TEST_F(ChosenAddress, IsAMembersAndFollowsIt) {
+    configuration_ = made(rows_);
+    EXPECT_TRUE(choose());
+    EXPECT_EQ(local(), mac("00:00:00:00:00:08"));
+    EXPECT_EQ(datapath_id(configuration_.bridges.at(0), ""), "0000000000000008");
+    EXPECT_FALSE(choose());
+    macs_.erase("e1");
+    EXPECT_TRUE(choose());
+    EXPECT_EQ(local(), mac("00:00:00:00:00:09"));
+}
+
+TEST_F(ChosenAddress, IsTheBridgesOwnWhereNoMemberHasOne) {
+    macs_.clear();
+    configuration_ = made(rows_);
+    EXPECT_TRUE(choose());
+    EXPECT_EQ(local(), mac("00:23:20:80:00:00"));
+    EXPECT_EQ(configuration_.bridges.at(1).mac, mac("00:23:20:80:00:01"));
+}
+
+TEST_F(ChosenAddress, IsWhatTheDatabaseSays) {
+    rows_.set(
+        "Bridge",
+        "br0",
+        "other_config",
+        ovsdb::map_of(OvsdbRows::Options{{"hwaddr", "02:00:00:00:00:55"}})
+    );
+    configuration_ = made(rows_);
+    static_cast<void>(choose());
+    EXPECT_EQ(local(), mac("02:00:00:00:00:55"));
+}
+
+TEST_F(ChosenAddress, OfAFakeBridgeIsAMembersOfItsVlan) {
+    rows_.add_port("br0", "fake", "internal");
+    rows_.set("Port", "fake", "fake_bridge", OvsdbRows::truth(true));
+    rows_.set("Port", "fake", "tag", OvsdbRows::number(5));
+    rows_.set("Port", "e0", "tag", OvsdbRows::number(5));
+    configuration_ = made(rows_);
+    EXPECT_TRUE(choose());
+    const auto fake = [&] {
+        for (const PortConfig& port : configuration_.state.ports) {
+            if (port.name == "fake") {
+                return port.mac;
+            }
+        }
+        return std::optional<MacAddress>();
+    };
+    EXPECT_EQ(fake(), mac("00:00:00:00:00:09"));
+    macs_.erase("e0");
+    EXPECT_TRUE(choose());
+    EXPECT_EQ(fake(), mac("00:23:20:80:00:00"));
+    EXPECT_FALSE(choose());
 }
 
 }  // namespace

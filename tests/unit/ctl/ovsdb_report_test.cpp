@@ -59,6 +59,7 @@ protected:
         bridge.uuid = uuid_of("bridge");
         bridge.name = "br0";
         bridge.in_state = true;
+        bridge.mac = kMac;
         model_.bridges["br0"].index = 0;
         SwitchPort& local = add("br0", PortRole::local, PortKind::tap);
         local.ifindex = 40;
@@ -390,6 +391,32 @@ TEST_F(OvsdbReport, BridgesPortsAndTheRootHaveTheirs) {
     EXPECT_EQ(cell(report, "Open_vSwitch", "root", "dpdk_initialized"), true);
     EXPECT_EQ(cell(report, "Open_vSwitch", "root", "dpdk_version"), rte_version());
     EXPECT_EQ(cell(report, "Open_vSwitch", "root", "cur_cfg"), "not written");
+}
+
+TEST_F(OvsdbReport, ABondHasItsActiveMemberAndMembersWhetherTheyHearThePartner) {
+    SwitchPort& bond = model_.ports[90];
+    bond.name = "bond0";
+    bond.index = 90;
+    bond.role = PortRole::bond;
+    OvsdbPort& row = configuration_.ports.emplace_back();
+    row.uuid = uuid_of("port bond0");
+    row.name = "bond0";
+    row.bond = true;
+    const auto active = [&] {
+        return cell(status_report(source()), "Port", "port bond0", "bond_active_slave");
+    };
+    EXPECT_EQ(active(), "not written");
+    bond.bond = std::make_shared<BondGroup>();
+    EXPECT_EQ(active(), "not written") << "an earlier process's stays until one is active";
+    bond.bond->was_active = true;
+    EXPECT_EQ(active(), "00:00:00:00:00:00") << "all members are down";
+    bond.mac = kMac;
+    EXPECT_EQ(active(), "0a:00:00:00:00:01");
+    EXPECT_EQ(status("eth0", "lacp_current"), kNothing);
+    port("eth0").lacp_current = false;
+    EXPECT_EQ(status("eth0", "lacp_current"), false);
+    port("eth0").lacp_current = true;
+    EXPECT_EQ(status("eth0", "lacp_current"), true);
 }
 
 TEST_F(OvsdbReport, ABridgeThatIsNotMadeHasNoDatapath) {
