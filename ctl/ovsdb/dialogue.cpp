@@ -419,6 +419,10 @@ Result<void> Dialogue::on_update(std::string_view method, json& parameters) {
 
 /// The database was converted to another schema, or is gone.
 Result<void> Dialogue::on_monitor_canceled(const json& parameters) {
+    if (follows_server_ && parameters.size() == 1 && parameters[0] == server_monitor_id()) {
+        follows_server_ = false;  // The server ends; what it said of itself last stays.
+        return {};
+    }
     if (!synchronised_ || parameters.size() != 1 || parameters[0] != monitor_id(generation_)) {
         return failure("a message \"monitor_canceled\" is of no monitor of ours");
     }

@@ -291,6 +291,18 @@ json database(const char* model, bool connected, bool leader) {
              {{"name", "D"}, {"model", model}, {"connected", connected}, {"leader", leader}}}}}}}};
 }
 
+TEST_F(OvsdbClient, AServerThatEndsCancelsTheMonitorOfItselfToo) {
+    server->server_contents = database("standalone", true, true);
+    connect();
+    ASSERT_TRUE(synchronise());
+    server->notify("monitor_canceled", json::array({server->server_monitor_id()}));
+    server->results["monitor_cond_since"] = {
+        false, "t1", row({{"initial", {{"name", "converted"}}}})};
+    server->notify("monitor_canceled", json::array({server->monitor_id()}));
+    ASSERT_TRUE(run([&] { return first_name(*client) == "converted"; }));
+    EXPECT_EQ(server->accepted, 1U);
+}
+
 TEST_F(OvsdbClient, OnlyTheLeaderOfAClusterIsUsed) {
     const std::string other = folder.file("other");
     FakeServer leader(io, other);
