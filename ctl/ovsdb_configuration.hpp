@@ -113,12 +113,8 @@ using MacOf = std::function<std::optional<tunnels::MacAddress>(const std::string
 );
 
 /// Gives each bridge and fake bridge its address, there and in the state: hwaddr or `mac`; else a
-/// member's; else what `otherwise` has for the bridge. True: the state is another one now.
-bool choose_addresses(
-    OvsdbConfiguration& configuration,
-    const MacOf& mac_of,
-    const std::function<tunnels::MacAddress(const std::string& bridge)>& otherwise
-);
+/// member's; else one made of the bridge's UUID. True: the state is another one now.
+[[nodiscard]] bool choose_addresses(OvsdbConfiguration& configuration, const MacOf& mac_of);
 
 /// The datapath id of a bridge (16 hexadecimal digits): other_config:datapath-id; else on
 /// XenServer, with hwaddr set, the first six bytes of SHA-1 of "INSTALLATION_UUID,BRIDGE" as a

@@ -5,7 +5,6 @@
 #include "ctl/ovsdb_control.hpp"
 
 #include <algorithm>
-#include <random>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -19,19 +18,6 @@ namespace {
 constexpr const char* kRootTable = "Open_vSwitch";
 constexpr const char* kLock = "ovs_vswitchd";
 constexpr auto kRetryInterval = std::chrono::seconds(1);
-
-/// Of a bridge that no member lends one: random, with the prefix by which Open vSwitch's are known.
-tunnels::MacAddress random_mac() {
-    std::random_device random;
-    const std::uint32_t bits = random();
-    return {
-        {0x00,
-         0x23,
-         0x20,
-         static_cast<std::uint8_t>(0x80U | (bits >> 16U)),
-         static_cast<std::uint8_t>(bits >> 8U),
-         static_cast<std::uint8_t>(bits)}};
-}
 
 }  // namespace
 
@@ -126,11 +112,6 @@ bool OvsdbControl::choose_addresses(OvsdbConfiguration& configuration) {
             }
             const auto link = switch_.underlay().link(interface);
             return link ? std::optional(link->mac) : std::nullopt;
-        },
-        [&](const std::string& bridge) {
-            const auto own = own_macs_.find(bridge);
-            return own != own_macs_.end() ? own->second
-                                          : own_macs_.emplace(bridge, random_mac()).first->second;
         }
     );
 }
@@ -147,7 +128,6 @@ void OvsdbControl::configure() {
     const bool changed = !configured_ || !(next.state == configuration_.state);
     configuration_ = std::move(next);
     configured_ = true;
-    std::erase_if(own_macs_, [&](const auto& own) { return find_bridge(own.first) == nullptr; });
     if (changed) {
         apply();
     }

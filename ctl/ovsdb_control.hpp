@@ -73,7 +73,6 @@ private:
 
     OvsdbConfiguration configuration_;  ///< What is applied.
     bool configured_ = false;
-    std::map<std::string, tunnels::MacAddress> own_macs_;  ///< Of bridges without a member's.
     std::map<std::string, std::string> failures_;
     std::set<std::string> warned_;  ///< Of the configuration that is applied.
     std::string held_off_;          ///< Why the database is not followed; logged once.

@@ -4,6 +4,7 @@
 // ovsdb_configuration.hpp.
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <fstream>
 #include <map>
 #include <optional>
@@ -31,6 +32,22 @@ MacAddress hashed_address(const std::string& text) {
     EVP_Digest(text.data(), text.size(), digest.data(), &length, EVP_sha1(), nullptr);
     MacAddress mac;
     std::copy_n(digest.begin(), mac.bytes.size(), mac.bytes.begin());
+    mac.bytes[0] = static_cast<std::uint8_t>((mac.bytes[0] & ~kGroupBit) | kLocalBit);
+    return mac;
+}
+
+/// As Open vSwitch: the first six bytes of the UUID as it keeps it, in words of 32 bits of a
+/// little-endian machine, as a local unicast address. It is the same at each start.
+MacAddress address_of(const ovsdb::Uuid& uuid) {
+    std::string digits = uuid.text;
+    std::erase(digits, '-');
+    constexpr std::array<std::size_t, 6> kOrder{3, 2, 1, 0, 7, 6};
+    MacAddress mac;
+    for (std::size_t i = 0; i < kOrder.size(); ++i) {
+        const std::size_t at = 2 * kOrder[i];
+        const std::string byte = at < digits.size() ? digits.substr(at, 2) : "";
+        std::from_chars(byte.data(), byte.data() + byte.size(), mac.bytes[i], 16);
+    }
     mac.bytes[0] = static_cast<std::uint8_t>((mac.bytes[0] & ~kGroupBit) | kLocalBit);
     return mac;
 }
@@ -74,14 +91,14 @@ std::optional<MacAddress> member_mac(
     return lowest;
 }
 
-bool choose_addresses(
-    OvsdbConfiguration& configuration,
-    const MacOf& mac_of,
-    const std::function<MacAddress(const std::string& bridge)>& otherwise
-) {
+bool choose_addresses(OvsdbConfiguration& configuration, const MacOf& mac_of) {
+    std::map<std::string_view, MacAddress> own;
+    for (const OvsdbBridge& bridge : configuration.bridges) {
+        own.emplace(bridge.name, address_of(bridge.uuid));
+    }
     const auto choose = [&](const std::string& bridge, std::optional<std::uint16_t> tag) {
         const std::optional<MacAddress> mac = member_mac(configuration, bridge, tag, mac_of);
-        return mac ? *mac : otherwise(bridge);
+        return mac ? *mac : own.at(bridge);
     };
     bool changed = false;
     std::map<std::string_view, BridgeConfig*> in_state;

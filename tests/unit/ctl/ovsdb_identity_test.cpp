@@ -105,16 +105,10 @@ TEST_F(MemberMac, OfAFakeBridgePortsOfItsVlanCount) {
 class ChosenAddress : public MemberMac {
 protected:
     bool choose() {
-        return choose_addresses(
-            configuration_,
-            [&](const std::string& interface) {
-                const auto found = macs_.find(interface);
-                return found == macs_.end() ? std::nullopt : std::optional(mac(found->second));
-            },
-            [](const std::string& bridge) {
-                return mac(bridge == "br0" ? "00:23:20:80:00:00" : "00:23:20:80:00:01");
-            }
-        );
+        return choose_addresses(configuration_, [&](const std::string& interface) {
+            const auto found = macs_.find(interface);
+            return found == macs_.end() ? std::nullopt : std::optional(mac(found->second));
+        });
     }
     [[nodiscard]] std::optional<MacAddress> local() const {
         return configuration_.state.bridges.at(0).local.value().mac;
@@ -134,12 +128,16 @@ TEST_F(ChosenAddress, IsAMembersAndFollowsIt) {
     EXPECT_EQ(local(), mac("00:00:00:00:00:09"));
 }
 
-TEST_F(ChosenAddress, IsTheBridgesOwnWhereNoMemberHasOne) {
+TEST_F(ChosenAddress, IsOfTheBridgesUuidWhereNoMemberHasOne) {
     macs_.clear();
     configuration_ = made(rows_);
+    // As by ovs-vswitchd 3.1 for a bridge of this UUID.
+    configuration_.bridges.at(0).uuid = {"4d7a1f6f-21e2-4346-8c2c-2a0e7c7f9c11"};
     EXPECT_TRUE(choose());
-    EXPECT_EQ(local(), mac("00:23:20:80:00:00"));
-    EXPECT_EQ(configuration_.bridges.at(1).mac, mac("00:23:20:80:00:01"));
+    EXPECT_EQ(local(), mac("6e:1f:7a:4d:46:43"));
+    configuration_.bridges.at(0).uuid = {"short"};
+    EXPECT_TRUE(choose());
+    EXPECT_EQ(local(), mac("02:00:00:00:00:00"));
 }
 
 TEST_F(ChosenAddress, IsWhatTheDatabaseSays) {
@@ -172,7 +170,7 @@ TEST_F(ChosenAddress, OfAFakeBridgeIsAMembersOfItsVlan) {
     EXPECT_EQ(fake(), mac("00:00:00:00:00:09"));
     macs_.erase("e0");
     EXPECT_TRUE(choose());
-    EXPECT_EQ(fake(), mac("00:23:20:80:00:00"));
+    EXPECT_EQ(fake(), configuration_.bridges.at(0).mac);
     EXPECT_FALSE(choose());
 }
 
