@@ -165,10 +165,19 @@ void apply_start_option(const std::string& key, const std::string& value, Desire
     }
 }
 
-void warn_of_restart(
+void warn_of_start_options(
     const OvsdbOptions& options, const DesiredState& base, std::vector<std::string>& warnings
 ) {
     for (const auto& [key, value] : options) {
+        const bool is_mask = key == "pmd-cpu-mask" || key == "dpdk-lcore-mask";
+        if (is_mask && !value.empty() && !cpus_of_mask(value)) {
+            warnings.push_back(fmt::format(
+                "other_config:{}={} is ignored; valid: a mask of CPUs in hexadecimal digits",
+                key,
+                value
+            ));
+            continue;
+        }
         DesiredState asked = base.without_items();
         apply_start_option(key, value, asked);
         if (asked != base.without_items()) {
@@ -303,7 +312,7 @@ void read_ovsdb_root(
             static_cast<std::uint32_t>(std::clamp<std::int64_t>(idle_s, 1, kIdleMaxS));
     }
     read_firewall(options, configuration.state.firewall, configuration.warnings);
-    warn_of_restart(options, base, configuration.warnings);
+    warn_of_start_options(options, base, configuration.warnings);
     for (const ovsdb::Uuid& uuid : ovsdb::column(row, "ssl").uuids()) {
         if (const ovsdb::Row* ssl = replica.find("SSL", uuid); ssl != nullptr) {
             const auto text = [&](std::string_view column) {

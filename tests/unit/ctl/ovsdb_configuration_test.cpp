@@ -447,7 +447,13 @@ TEST(OvsdbConfiguration, BadStartOptionsChangeNothing) {
             {"flow-limit", "none"}})
     );
     EXPECT_EQ(start_options(rows.replica(), {}), DesiredState{});
-    EXPECT_THAT(made(rows).warnings, IsEmpty());
+    const std::string why = " is ignored; valid: a mask of CPUs in hexadecimal digits";
+    EXPECT_THAT(
+        made(rows).warnings,
+        testing::UnorderedElementsAre(
+            "other_config:pmd-cpu-mask=0xfg" + why, "other_config:dpdk-lcore-mask=0" + why
+        )
+    );
 }
 
 TEST(OvsdbConfiguration, TheSslTableNamesFiles) {
