@@ -23,7 +23,6 @@
 
 #include "ctl/route_request.hpp"
 #include "ctl/underlay.hpp"
-#include "ctl/underlay_mirror.hpp"
 #include "tests/unit/net_namespace.hpp"
 
 namespace culvert::ctl {
@@ -561,42 +560,6 @@ TEST_F(UnderlayTest, NamesWhatCannotBeSetUp) {
 TEST_F(UnderlayTest, DoesNotPassItsSocketsOn) {
     EXPECT_NE(fcntl(underlay->event_fd(), F_GETFD) & FD_CLOEXEC, 0);
     EXPECT_NE(fcntl(underlay->event_fd(), F_GETFL) & O_NONBLOCK, 0);
-}
-
-TEST(UnderlayMirrorDifferences, TakesLeavesAwayBeforeLinksAndAddsThemAfter) {
-    const LinkEvent link{false, 3, "a", {}, 1500, true, {}};
-    const AddressEvent address{false, 3, ip("10.0.0.1"), 24};
-    const NeighbourEvent neighbour{false, 3, ip("10.0.0.2"), kFarMac, NUD_STALE};
-    UnderlayMirror full;
-    full.apply(link);
-    full.apply(address);
-    full.apply(neighbour);
-    EXPECT_EQ(differences({}, full), (Events{link, address, neighbour}));
-    EXPECT_TRUE(differences(full, full).empty());
-
-    LinkEvent no_link = link;
-    no_link.removed = true;
-    const AddressEvent no_address{true, 3, ip("10.0.0.1"), 24};
-    const NeighbourEvent no_neighbour{true, 3, ip("10.0.0.2"), std::nullopt, NUD_STALE};
-    EXPECT_EQ(differences(full, {}), (Events{no_neighbour, no_address, no_link}));
-}
-
-TEST(UnderlayMirrorDetachLink, TakesWhatHangsOnTheLinkAlone) {
-    UnderlayMirror mirror;
-    for (const int ifindex : {3, 4}) {
-        mirror.apply(AddressEvent{false, ifindex, ip("10.0.0.1"), 24});
-        mirror.apply(NeighbourEvent{false, ifindex, ip("10.0.0.2"), kFarMac, NUD_STALE});
-    }
-    const auto events = detach_link(mirror, 3);
-    EXPECT_EQ(
-        events,
-        (Events{
-            NeighbourEvent{true, 3, ip("10.0.0.2"), std::nullopt, NUD_STALE},
-            AddressEvent{true, 3, ip("10.0.0.1"), 24}})
-    );
-    EXPECT_EQ(mirror.addresses.size(), 1U);
-    EXPECT_TRUE(mirror.addresses.contains(4));
-    EXPECT_EQ(mirror.neighbours.size(), 1U);
 }
 
 }  // namespace
