@@ -11,9 +11,9 @@
 #include <string_view>
 
 #include <nlohmann/json.hpp>
-#include <rte_version.h>
 
 #include "ctl/open_failure.hpp"
+#include "dataplane/eal.hpp"
 
 namespace culvert::ctl {
 
@@ -128,7 +128,7 @@ Status dpdk_status(const SwitchPort& port) {
     constexpr const char* kEthernet = "6";  // ifType ethernetCsmacd (RFC 3635 section 3.2.4).
     return {
         {"driver_name", port.driver},
-        {"if_descr", std::string(rte_version()) + " " + port.driver},
+        {"if_descr", dataplane::dpdk_version() + " " + port.driver},
         {"if_type", kEthernet},
         {"n_rxq", std::to_string(port.status.rx_queues)},
         {"n_txq", std::to_string(port.status.tx_queues)},
@@ -187,7 +187,7 @@ void StatusReport::add_root() {
     row["datapath_types"] = ovsdb::set_of({std::string("netdev"), std::string("system")});
     row["iface_types"] = ovsdb::set_of(std::move(types));
     row["dpdk_initialized"] = ovsdb::set_of(Atom(true));
-    row["dpdk_version"] = text(rte_version());
+    row["dpdk_version"] = text(dataplane::dpdk_version());
 }
 
 void StatusReport::add(const OvsdbBridge& bridge) {

@@ -13,6 +13,7 @@
 #include <rte_lcore.h>
 #include <rte_log.h>
 #include <rte_mempool.h>
+#include <rte_version.h>
 
 #include "dataplane/packet_pools.hpp"
 
@@ -76,6 +77,10 @@ std::uint64_t hugepages_free_mb() {
         }
     }
     return total_kb / 1024;
+}
+
+std::string dpdk_version() {
+    return rte_version();
 }
 
 std::vector<std::string> eal_arguments(const EalOptions& options, std::uint64_t free_mb) {

@@ -32,6 +32,9 @@ eal_arguments(const EalOptions& options, std::uint64_t hugepages_free_mb);
 /// Free hugepage memory of the host, all sizes, in MiB.
 [[nodiscard]] std::uint64_t hugepages_free_mb();
 
+/// DPDK's name and release, "DPDK 22.11.3".
+[[nodiscard]] std::string dpdk_version();
+
 class Eal {
 public:
     /// Starts DPDK once per process and creates the packet pools. The calling thread becomes the
