@@ -12,8 +12,8 @@ namespace culvert::ctl {
 
 bool Resolution::operator==(const Resolution& other) const {
     return state == other.state && trouble == other.trouble && ifindex == other.ifindex &&
-           egress_ifindex == other.egress_ifindex && source == other.source && next_hop == other.next_hop &&
-           next_hop_mac == other.next_hop_mac && mtu == other.mtu &&
+           egress_ifindex == other.egress_ifindex && source == other.source &&
+           next_hop == other.next_hop && next_hop_mac == other.next_hop_mac && mtu == other.mtu &&
            device.bridge == other.device.bridge && device.mac == other.device.mac &&
            device.vlan == other.device.vlan;
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Reads one [[bridge]], [[port]] or [[bond]] from its TOML table, and checks what the item's own keys say
-// about each other. Tunnels are toml_tunnel.hpp's part, what needs a second item is validate.hpp's.
-// One thread at a time.
+// Reads one [[bridge]], [[port]] or [[bond]] from its TOML table, and checks what the item's own
+// keys say about each other. Tunnels are toml_tunnel.hpp's part, what needs a second item is
+// validate.hpp's. One thread at a time.
 #pragma once
 
 #include "ctl/config.hpp"

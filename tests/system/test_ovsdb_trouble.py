@@ -15,7 +15,7 @@ import threading
 
 import pytest
 
-from netlab.lab import Lab, LabError, run, wait_until
+from netlab.lab import Lab, run, wait_until
 from netlab.measure import Pinger, wait_for_ping
 from netlab.ovs_host import OvsHost
 from netlab.peers import OVS_SCHEMA
