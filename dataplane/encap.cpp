@@ -75,19 +75,15 @@ void transmit_underlay(
     const Snapshot& snapshot = *context.snapshot;
     if (tunnel.out_port != kPortNone) [[likely]] {
         const PortView& view = snapshot.ports[tunnel.out_port];
-        if (view.is_patch()) {
+        if (view.device && view.up) [[likely]] {
+            enqueue(context, tunnel.out_port, packet);
+        } else if (view.is_patch()) {
             cross(context, tunnel.out_port, packet);
-            return;
+        } else if (view.is_bond()) {
+            enqueue_by_bond(context, tunnel.out_port, std::span(&packet, 1));
+        } else {
+            context.drop(packet, DropReason::port_down, port);
         }
-        if (!view.device || !view.up) {
-            if (view.is_bond()) {
-                enqueue_by_bond(context, tunnel.out_port, std::span(&packet, 1));
-            } else {
-                context.drop(packet, DropReason::port_down, port);
-            }
-            return;
-        }
-        enqueue(context, tunnel.out_port, packet);
         return;
     }
     for (const std::uint16_t member : snapshot.bridges[tunnel.out_bridge].members) {

@@ -56,12 +56,12 @@ struct PortView {
     std::uint16_t bridge = kPortNone;  ///< None for a bond's member: its packets are the bond's.
     std::uint16_t tunnel = kPortNone;  ///< Index into Snapshot::tunnels.
     std::uint16_t patch = kPortNone;   ///< Of a patch port that is up: its peer. It has no device.
+    std::uint16_t bond = kPortNone;    ///< Of a bond or a member: index into Snapshot::bonds.
     bool up = false;
     bool carries_offloads = false;
     bool spread = false;  ///< A tunnel whose outer headers do not tell inner flows apart (GRE).
     bool is_l3 = false;   ///< A tunnel of bare IP packets: frames are routed to it, not bridged.
     BondRole bond_role = BondRole::none;
-    std::uint16_t bond = kPortNone;  ///< Of a bond or a member: index into Snapshot::bonds.
     MemberAdmits admits = MemberAdmits::nothing;
     DropReason refusal = DropReason::none;  ///< Of what a member does not admit.
     bool takes_lacp = false;                ///< A member whose LACPDUs are the slow path's.
@@ -73,6 +73,7 @@ struct PortView {
     /// Whether packets can be queued on it: a device's or a bond's, up.
     [[nodiscard]] bool sends() const noexcept { return (device || is_bond()) && up; }
 };
+static_assert(sizeof(PortView) == 64, "finding a port is a shift, and its view two lines at most");
 
 struct BridgeView {
     MacAddress local_mac;
