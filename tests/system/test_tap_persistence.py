@@ -81,7 +81,9 @@ def test_what_was_removed_while_no_daemon_ran_is_deleted_at_the_start(host: OvsH
     host.vsctl("--no-wait", "del-br", "xapi0", "--", "del-port", "xenbr0", "int0")
     assert {"xapi0", "int0"} <= set(host.host.links())
     host.start_switch()
-    assert not {"xapi0", "int0"} & set(host.host.links())
+    wait_until(
+        lambda: not {"xapi0", "int0"} & set(host.host.links()), "the devices are deleted"
+    )
     assert "xenbr0" in host.host.links()
 
 
