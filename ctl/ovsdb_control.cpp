@@ -53,7 +53,6 @@ bool OvsdbControl::may_configure() {
         return false;
     }
     if (client_->has_lock()) {
-        held_off_.clear();
         return true;
     }
     if (client_->is_lock_contended()) {
@@ -119,9 +118,16 @@ bool OvsdbControl::choose_addresses(OvsdbConfiguration& configuration) {
 void OvsdbControl::configure() {
     OvsdbConfiguration next = read();
     if (next.root.text.empty()) {
-        let_go("the database has no row in table Open_vSwitch yet (ovs-vsctl init makes it)");
+        // It was made anew, or not yet made: nothing in it says that something should go.
+        const std::string why =
+            "the database has no row in table Open_vSwitch (ovs-vsctl init makes it); everything "
+            "stays as it is";
+        if (std::exchange(held_off_, why) != why) {
+            logger("ovsdb").warn("{}", why);
+        }
         return;
     }
+    held_off_.clear();
     log_news(next);
     const ovsdb::TlsFiles tls = options_.tls == ovsdb::TlsFiles{} ? next.tls : options_.tls;
     client_->set_tls(tls);

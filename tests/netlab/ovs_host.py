@@ -67,7 +67,7 @@ class OvsHost:
         self.database.unlink(missing_ok=True)
         run(["ovsdb-tool", "create", str(self.database), OVS_SCHEMA])
 
-    def start_server(self) -> None:
+    def start_server(self, initialise: bool = True) -> None:
         if not self.database.exists():
             self.create_database()
         self._starts += 1
@@ -79,7 +79,8 @@ class OvsHost:
             env=self.environment,
         )
         wait_until(self._server_answers, "ovsdb-server answers")
-        self.vsctl("--no-wait", "init")
+        if initialise:
+            self.vsctl("--no-wait", "init")
 
     def _server_answers(self) -> bool:
         return run(["ovsdb-client", "list-dbs", self.remote], check=False).returncode == 0
