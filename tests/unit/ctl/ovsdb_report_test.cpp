@@ -101,8 +101,8 @@ protected:
         vhost.status.facts.speed_mbps = 10000;
         row("vh0").type = "dpdkvhostuserclient";
         add("patch0", PortRole::device, PortKind::patch).device = nullptr;
-        underlay_.links[40].name = "br0";
-        underlay_.links[40].running = true;
+        underlay_.known_links[40].name = "br0";
+        underlay_.known_links[40].running = true;
         assign();
     }
 
@@ -316,7 +316,7 @@ TEST_F(OvsdbReport, ATunnelTellsByWhichInterfaceItLeaves) {
         status("vx0", "status"),
         pairs({{"tunnel_egress_iface", "br0"}, {"tunnel_egress_iface_carrier", "up"}})
     );
-    underlay_.links[40].running = false;
+    underlay_.known_links[40].running = false;
     EXPECT_EQ(
         status("vx0", "status"),
         pairs({{"tunnel_egress_iface", "br0"}, {"tunnel_egress_iface_carrier", "down"}})
