@@ -15,7 +15,7 @@ namespace culvert::ctl {
 
 struct BondGroup {
     Bond bond;
-    bool was_active = false;   ///< Some member was, at some time.
+    bool was_active = false;   ///< Some member was, with two or more there.
     std::optional<Lacp> lacp;  ///< Absent: off.
     std::shared_ptr<dataplane::BondLoad> load;
     dataplane::BondView view;  ///< What workers get.

@@ -162,7 +162,11 @@ void Switch::refresh_bond(SwitchPort& port) {
     port.up = up;
     port.mtu = mtu;
     port.mac = group.bond.active_mac();
-    group.was_active = group.was_active || !port.mac.is_zero();
+    // As Open vSwitch, to which a bond is none until two of its members are there.
+    const auto there = std::count_if(members.begin(), members.end(), [](const SwitchPort* member) {
+        return member->device != nullptr;
+    });
+    group.was_active = group.was_active || (there >= 2 && !port.mac.is_zero());
 }
 
 void Switch::refresh_bonds() {
