@@ -185,7 +185,7 @@ public:
             context,
             [this](const std::string& bridge) { return source_->openflow(bridge); }
         );
-        switch_.on_applied = [this] { openflow_->update(); };
+        source_->on_configured = [this] { openflow_->update(); };
         // After the socket: a second daemon on it must not touch anything.
         if (const auto started = source_->start([this] { ready(); }); !started) {
             return fail(started.error(), kExitUsage);
@@ -193,7 +193,7 @@ public:
         tick();
         wait_for_signal();
         io_.run();
-        switch_.on_applied = {};
+        source_->on_configured = {};
         openflow_.reset();
         sd_notify_stopping();
         logger("culvertd").info("stopping");

@@ -32,6 +32,9 @@ public:
     ControlSource(const ControlSource&) = delete;
     ControlSource& operator=(const ControlSource&) = delete;
 
+    /// Told after each state that was taken, also when it changed nothing of the switch.
+    std::function<void()> on_configured;
+
     /// Applies the first state, or sees to it that it will be applied; then `on_ready` is called,
     /// once. A sentence when the daemon cannot run by it.
     [[nodiscard]] virtual Result<void> start(std::function<void()> on_ready) = 0;
@@ -42,6 +45,13 @@ public:
     /// What it says of a bridge's OpenFlow.
     [[nodiscard]] virtual openflow::BridgeSettings openflow(const std::string& /*bridge*/) const {
         return {};
+    }
+
+protected:
+    void tell_configured() const {
+        if (on_configured) {
+            on_configured();
+        }
     }
 };
 

@@ -78,6 +78,7 @@ void OvsdbControl::let_go(const std::string& why) {
         nothing.keep_devices = true;
         static_cast<void>(switch_.apply(nothing, ApplyMode::let_go));
         ofports_.assign({});
+        tell_configured();
     }
 }
 
@@ -140,6 +141,7 @@ void OvsdbControl::configure() {
     follow_addresses();
     assign_ofports();
     status_due_ = true;
+    tell_configured();
 }
 
 void OvsdbControl::apply() {
@@ -155,6 +157,7 @@ void OvsdbControl::apply() {
 void OvsdbControl::follow_addresses() {
     if (choose_addresses(configuration_)) {
         apply();
+        tell_configured();
     }
 }
 

@@ -152,9 +152,6 @@ Result<Applied> Switch::apply(const DesiredState& wanted, ApplyMode mode) {
     keep_rules();
     changed_ = changed_ || !actions->empty() || version_ == 0;
     publish_if_changed();
-    if (on_applied && !actions->empty()) {
-        on_applied();
-    }
     return Applied{std::move(done), std::move(trouble)};
 }
 

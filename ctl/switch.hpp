@@ -33,9 +33,6 @@ public:
     Switch(const Switch&) = delete;
     Switch& operator=(const Switch&) = delete;
 
-    /// Told at the end of each apply() that changed something, before it returns. May be empty.
-    std::function<void()> on_applied;
-
     /// Goes from the running state to `wanted`, touching only what differs. When it fails before
     /// anything was changed (bad device, key that needs a restart) the running state stays.
     [[nodiscard]] Result<Applied>

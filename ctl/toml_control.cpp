@@ -39,9 +39,15 @@ Result<void> TomlControl::start(std::function<void()> on_ready) {
     if (!applied || !applied->trouble.empty()) {
         return tl::unexpected(applied ? applied->trouble : applied.error());
     }
-    ofports_.assign(ofport_requests(start_));
+    finish(start_);
     on_ready();
     return {};
+}
+
+/// Follows the switch, to which the state was applied.
+void TomlControl::finish(const DesiredState& state) {
+    ofports_.assign(ofport_requests(state));
+    tell_configured();
 }
 
 Result<std::string> TomlControl::reload() {
@@ -56,7 +62,7 @@ Result<std::string> TomlControl::reload() {
     if (!applied) {
         return tl::unexpected(applied.error() + "; the running configuration stays");
     }
-    ofports_.assign(ofport_requests(*next));
+    finish(*next);
     if (!applied->trouble.empty()) {
         return tl::unexpected("applied, except: " + applied->trouble);
     }

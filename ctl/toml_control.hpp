@@ -19,6 +19,8 @@ public:
     [[nodiscard]] Result<std::string> reload() override;
 
 private:
+    void finish(const DesiredState& state);
+
     std::string path_;
     DesiredState start_;
     Switch& switch_;

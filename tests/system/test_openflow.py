@@ -17,6 +17,7 @@ import pytest
 from netlab.daemon import Build
 from netlab.lab import Lab, require_root_and_tools, run, wait_until
 from netlab.measure import ping
+from netlab.ovs_host import OvsHost
 from netlab.topology import Host
 
 VERSIONS = ["OpenFlow10", "OpenFlow11", "OpenFlow12", "OpenFlow13", "OpenFlow14", "OpenFlow15"]
@@ -123,6 +124,24 @@ def test_who_only_listens_disturbs_nobody(host: Host, command: str) -> None:
     assert listener.running, listener.output()
     listener.send_signal(signal.SIGTERM)
     listener.wait()
+
+
+def test_a_database_names_versions_and_datapath_id(lab: Lab, build: Build) -> None:
+    tools = {"ovs-ofctl": "openvswitch-common", "ovs-vsctl": "openvswitch-switch"}
+    assert require_root_and_tools(tools) == []
+    switch = OvsHost(lab.namespace("host"), build).start()
+    switch.vsctl("add-br", "br0")
+
+    def features(version: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        path = switch.directory / "br0.mgmt"
+        return run(["ovs-ofctl", "-t", "20", "-O", version, "show", str(path)], check=check)
+
+    assert f"dpid:{switch.row('Bridge', 'br0', 'datapath_id')['datapath_id']}" in features("OpenFlow15").stdout
+    switch.vsctl("set", "Bridge", "br0", "protocols=OpenFlow10,OpenFlow13")
+    assert "version negotiation failed" in features("OpenFlow15", check=False).stderr
+    switch.vsctl("set", "Bridge", "br0", "other-config:datapath-id=00000000000000ab")
+    assert switch.row("Bridge", "br0", "datapath_id")["datapath_id"] == "00000000000000ab"
+    assert "dpid:00000000000000ab" in features("OpenFlow13").stdout
 
 
 def connect(host: Host) -> socket.socket:
