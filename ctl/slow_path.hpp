@@ -112,7 +112,6 @@ private:
     void note_announcement(const dataplane::FlowKey& key);
     dataplane::FlowAction decide(const dataplane::FlowKey& key, std::uint16_t bridge);
     void learn(const dataplane::FlowKey& key, std::uint16_t bridge);
-    void erase_flow(std::uint32_t entry);
     void insert_flow(const dataplane::FlowKey& key, const dataplane::FlowAction& action);
     void forget_flows(const FdbKey& key);
     void changed(std::uint16_t bridge, std::span<const FdbKey> keys);

@@ -334,13 +334,13 @@ Result<void> Switch::add_port(const PortConfig& config, Devices& ahead) {
         return {};
     }
     if (config.kind == PortKind::linux_interface && !parts_.underlay.link(config.interface)) {
-        note_failure(port, "the interface " + config.interface + " does not exist");
+        port.trouble = "the interface " + config.interface + " does not exist";
         return {};
     }
     wait_for_release(config);
     auto device = open_device(config);
     if (!device) {
-        note_failure(port, device.error());
+        port.trouble = device.error();
         return tl::unexpected(device.error());
     }
     attach(port, std::move(*device));

@@ -102,7 +102,6 @@ private:
     void map_queues(SwitchPort& port);
     void remap_queues(SwitchPort& port);
     void detach(SwitchPort& port, const std::string& trouble);
-    static void note_failure(SwitchPort& port, const std::string& trouble);
     void warn_of_addresses(const SwitchPort& port) const;
     void update_claim(SwitchPort& port, bool wanted);
     void note_link(const LinkEvent& link, LinkNews& news);

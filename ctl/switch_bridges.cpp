@@ -55,7 +55,7 @@ Result<void> Switch::add_local_port(const BridgeConfig& config, Devices& ahead) 
         device = open_device(port.config);
     }
     if (!device) {
-        note_failure(port, device.error());
+        port.trouble = device.error();
         return tl::unexpected(device.error());
     }
     attach(port, std::move(*device));

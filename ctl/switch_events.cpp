@@ -4,7 +4,6 @@
 // neighbours.
 
 #include <algorithm>
-#include <cerrno>
 #include <optional>
 
 #include <net/if.h>
@@ -47,7 +46,6 @@ void Switch::attach(SwitchPort& port, std::unique_ptr<dataplane::Port> device) {
     port.status = first_status(port, info);
     map_queues(port);
     port.trouble.clear();
-    port.error = 0;
     port.generation = ++generation_;
     changed_ = true;
     if (port.config.kind == PortKind::linux_interface) {
@@ -86,18 +84,6 @@ DeviceStatus Switch::first_status(const SwitchPort& port, const dataplane::PortI
     }
     status.facts = query_link_facts(port.config.interface);
     return status;
-}
-
-/// Says why the port has no device.
-void Switch::note_failure(SwitchPort& port, const std::string& trouble) {
-    port.trouble = trouble;
-    port.error = 0;
-    const bool is_tap = port.config.kind == PortKind::tap;
-    if (is_tap || port.config.kind == PortKind::linux_interface) {
-        // Of the kernel, as the mirror may not have it yet.
-        const bool exists = if_nametoindex(port.config.interface.c_str()) != 0;
-        port.error = is_tap && exists ? EEXIST : !is_tap && !exists ? ENODEV : 0;
-    }
 }
 
 /// An address left on a claimed interface is the commonest mistake: the kernel still routes by it
@@ -147,7 +133,7 @@ void Switch::detach(SwitchPort& port, const std::string& trouble) {
     port.rx_workers.clear();
     port.ifindex = 0;
     port.up = false;
-    note_failure(port, trouble);
+    port.trouble = trouble;
     port.generation = ++generation_;
     if (port.claimed) {
         update_claim(port, false);
@@ -239,7 +225,7 @@ void Switch::reconcile_links(const LinkNews& news) {
         if (!port.device && port.config.kind == PortKind::linux_interface) {
             auto device = open_device(port.config);
             if (!device) {
-                note_failure(port, device.error());
+                port.trouble = device.error();
                 continue;
             }
             attach(port, std::move(*device));
@@ -277,7 +263,7 @@ void Switch::reopen_missing() {
         }
         auto device = open_device(port.config);
         if (!device) {
-            note_failure(port, device.error());
+            port.trouble = device.error();
             continue;
         }
         attach(port, std::move(*device));

@@ -57,7 +57,6 @@ struct SwitchPort {
     DeviceStatus status;
     bool claimed = false;
     std::string trouble;  ///< Why it does not forward; empty: it does.
-    int error = 0;        ///< The errno that says the same, where one does.
     int numa_node = kNumaNodeUnknown;
     std::vector<unsigned> rx_workers;  ///< By receive queue; empty: nobody polls the port.
     /// Of a bond's member with LACP: whether its partner is heard (Interface.lacp_current).
