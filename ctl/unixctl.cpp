@@ -5,23 +5,11 @@
 // more. Handlers run to their end on the control thread; they must not block.
 #include "ctl/unixctl.hpp"
 
-#include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstring>
 #include <deque>
 #include <exception>
-#include <filesystem>
 #include <set>
-#include <thread>
 #include <utility>
-
-#include <fcntl.h>
-#include <sys/file.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/error.hpp>
@@ -29,6 +17,7 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include "ctl/json_stream.hpp"
+#include "ctl/unix_listener.hpp"
 
 namespace culvert::ctl {
 namespace {
@@ -40,130 +29,6 @@ using ErrorCode = boost::system::error_code;
 constexpr std::size_t kReadBytes = 16384;
 /// How long the server waits before it accepts again when the process is out of descriptors.
 constexpr std::chrono::milliseconds kAcceptRetry{100};
-/// How often and how soon the lock on the socket's folder is tried again at start.
-constexpr unsigned kLockTries = 100;
-constexpr std::chrono::milliseconds kLockRetry{20};
-
-// ---- The socket's file --------------------------------------------------------------------------
-
-std::string describe_error(const std::string& what, const std::string& path, int error) {
-    return "cannot " + what + " control socket \"" + path + "\": " + std::strerror(error);
-}
-
-class Descriptor {
-public:
-    explicit Descriptor(int fd) : fd_(fd) {}
-    Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-    Descriptor& operator=(Descriptor&&) = delete;
-    ~Descriptor() {
-        if (fd_ >= 0) {
-            ::close(fd_);
-        }
-    }
-    [[nodiscard]] int get() const noexcept { return fd_; }
-    [[nodiscard]] int release() noexcept { return std::exchange(fd_, -1); }
-
-private:
-    int fd_;
-};
-
-sockaddr_un make_address(const std::string& path) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    std::copy(path.begin(), path.end(), address.sun_path);
-    return address;
-}
-
-/// Creates the socket's folder when needed and locks it: of two daemons that start at the same
-/// moment, one would otherwise take the other's fresh socket for a stale one. The lock is the
-/// folder's own, so no file is left behind.
-Result<Descriptor> lock_folder(const std::string& path) {
-    const std::string parent = std::filesystem::path(path).parent_path().string();
-    const std::string folder = parent.empty() ? "." : parent;
-    if (::mkdir(folder.c_str(), 0755) == 0) {
-        ::chmod(folder.c_str(), 0755);  // Whatever the umask says.
-    } else if (errno != EEXIST) {
-        return tl::unexpected(describe_error("create the folder of", path, errno));
-    }
-    Descriptor fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (fd.get() < 0) {
-        return tl::unexpected(describe_error("open the folder of", path, errno));
-    }
-    // The lock is held for a moment only, so a long wait means that somebody else uses the folder.
-    for (unsigned tries_left = kLockTries; ::flock(fd.get(), LOCK_EX | LOCK_NB) != 0;) {
-        if ((errno != EWOULDBLOCK && errno != EINTR) || --tries_left == 0) {
-            return tl::unexpected(describe_error("lock the folder of", path, errno));
-        }
-        std::this_thread::sleep_for(kLockRetry);
-    }
-    return fd;
-}
-
-/// Makes sure that nothing is at `path`; removes the socket of a dead process.
-Result<void> remove_stale(const std::string& path) {
-    struct stat status {};
-    if (::lstat(path.c_str(), &status) != 0) {
-        if (errno == ENOENT) {
-            return {};
-        }
-        return tl::unexpected(describe_error("create", path, errno));
-    }
-    if (!S_ISSOCK(status.st_mode)) {
-        return tl::unexpected(
-            "cannot create control socket \"" + path +
-            "\": a file that is not a socket is there (remove it or choose another path)"
-        );
-    }
-    const Descriptor probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    const sockaddr_un address = make_address(path);
-    const int outcome =
-        ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address));
-    // EAGAIN: somebody listens whose queue is full.
-    if (outcome == 0 || errno == EAGAIN) {
-        return tl::unexpected(
-            "cannot create control socket \"" + path +
-            "\": a running process listens there (stop it or choose another path)"
-        );
-    }
-    if (errno != ECONNREFUSED) {
-        return tl::unexpected(describe_error("take over", path, errno));
-    }
-    if (::unlink(path.c_str()) != 0 && errno != ENOENT) {
-        return tl::unexpected(describe_error("remove stale", path, errno));
-    }
-    return {};
-}
-
-Result<Descriptor> listen_at(const std::string& path) {
-    constexpr std::size_t kPathMax = sizeof(sockaddr_un::sun_path) - 1;
-    if (path.empty() || path.size() > kPathMax) {
-        return tl::unexpected(
-            "control socket \"" + path + "\" has " + std::to_string(path.size()) +
-            " characters; a socket's path has 1 to " + std::to_string(kPathMax)
-        );
-    }
-    const auto lock = lock_folder(path);
-    if (!lock.has_value()) {
-        return tl::unexpected(lock.error());
-    }
-    if (auto removed = remove_stale(path); !removed.has_value()) {
-        return tl::unexpected(removed.error());
-    }
-    Descriptor fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    const sockaddr_un address = make_address(path);
-    // Linux gives the file the mode of the socket (less the umask), so it is at no moment open to
-    // others; chmod() then undoes what the umask took.
-    if (fd.get() < 0 || ::fchmod(fd.get(), 0660) != 0 ||
-        ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
-        return tl::unexpected(describe_error("create", path, errno));
-    }
-    if (::chmod(path.c_str(), 0660) != 0 || ::listen(fd.get(), SOMAXCONN) != 0) {
-        const int error = errno;
-        ::unlink(path.c_str());
-        return tl::unexpected(describe_error("listen on", path, error));
-    }
-    return fd;
-}
 
 // ---- Clients ------------------------------------------------------------------------------------
 
@@ -373,19 +238,12 @@ void Listener::close() {
 
 class Server final : public UnixctlServer {
 public:
-    Server(std::shared_ptr<Listener> listener, std::string path)
-        : listener_(std::move(listener)), path_(std::move(path)) {
-        ::lstat(path_.c_str(), &own_);
+    Server(std::shared_ptr<Listener> listener, const std::string& path)
+        : listener_(std::move(listener)), file_(std::make_unique<SocketFile>(path)) {
         listener_->accept();
     }
     ~Server() override {
-        // Only our own file: somebody may have replaced it. While we still listen, no successor
-        // takes it for a stale one.
-        struct stat now {};
-        if (::lstat(path_.c_str(), &now) == 0 && now.st_dev == own_.st_dev &&
-            now.st_ino == own_.st_ino) {
-            ::unlink(path_.c_str());
-        }
+        file_.reset();
         try {
             listener_->close();
         } catch (const std::exception&) {
@@ -397,8 +255,7 @@ public:
 
 private:
     std::shared_ptr<Listener> listener_;
-    std::string path_;
-    struct stat own_ {};
+    std::unique_ptr<SocketFile> file_;
 };
 
 }  // namespace
@@ -409,7 +266,7 @@ Result<std::unique_ptr<UnixctlServer>> UnixctlServer::open(
     std::map<std::string, Command> commands,
     const UnixctlLimits& limits
 ) {
-    auto fd = listen_at(path);
+    auto fd = listen_at("control socket", path, SocketFolder::made_and_locked);
     if (!fd.has_value()) {
         return tl::unexpected(fd.error());
     }

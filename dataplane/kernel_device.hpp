@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "tunnels/address.hpp"
 
@@ -20,12 +21,14 @@ class Descriptor {
 public:
     explicit Descriptor(int value = -1) noexcept : value_(value) {}
     ~Descriptor();
-    Descriptor(Descriptor&& other) noexcept : value_(other.value_) { other.value_ = -1; }
+    Descriptor(Descriptor&& other) noexcept : value_(other.release()) {}
     Descriptor& operator=(Descriptor&& other) noexcept;
     Descriptor(const Descriptor&) = delete;
     Descriptor& operator=(const Descriptor&) = delete;
     [[nodiscard]] int get() const noexcept { return value_; }
     [[nodiscard]] bool is_open() const noexcept { return value_ >= 0; }
+    /// The caller's from now on.
+    [[nodiscard]] int release() noexcept { return std::exchange(value_, -1); }
 
 private:
     int value_;

@@ -6,8 +6,6 @@
 #include "ctl/openflow/listener.hpp"
 
 #include <array>
-#include <cerrno>
-#include <cstring>
 #include <optional>
 #include <set>
 #include <utility>
@@ -16,13 +14,9 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <fmt/format.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include "ctl/log.hpp"
+#include "ctl/unix_listener.hpp"
 
 namespace culvert::ctl::openflow {
 
@@ -37,63 +31,6 @@ constexpr std::size_t kReadBytes = 16384;
 constexpr std::chrono::milliseconds kAcceptRetry{100};
 constexpr unsigned kRefusalsLogged = 10;
 constexpr std::chrono::seconds kLogPeriod{60};
-
-sockaddr_un address_of(const std::string& path) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    path.copy(address.sun_path, sizeof(address.sun_path) - 1);
-    return address;
-}
-
-std::string describe(const std::string& path, const std::string& what) {
-    return fmt::format("cannot listen for OpenFlow at \"{}\": {}", path, what);
-}
-
-dataplane::Result<void> remove_stale(const std::string& path) {
-    struct stat status {};
-    if (::lstat(path.c_str(), &status) != 0) {
-        return {};
-    }
-    if (!S_ISSOCK(status.st_mode)) {
-        return tl::unexpected(describe(path, "a file that is not a socket is there"));
-    }
-    const int probe = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    const sockaddr_un address = address_of(path);
-    const int outcome =
-        ::connect(probe, reinterpret_cast<const sockaddr*>(&address), sizeof(address));
-    const int error = errno;
-    ::close(probe);
-    if (outcome == 0 || error == EAGAIN) {
-        return tl::unexpected(describe(path, "a running process listens there"));
-    }
-    ::unlink(path.c_str());
-    return {};
-}
-
-dataplane::Result<int> listen_at(const std::string& path) {
-    if (path.size() >= sizeof(sockaddr_un::sun_path)) {
-        return tl::unexpected(describe(
-            path,
-            fmt::format("a socket's path has at most {} bytes", sizeof(sockaddr_un::sun_path) - 1)
-        ));
-    }
-    if (auto removed = remove_stale(path); !removed) {
-        return tl::unexpected(removed.error());
-    }
-    const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    const sockaddr_un address = address_of(path);
-    // The file gets the socket's mode, less the umask; chmod() then undoes what the umask took.
-    if (fd < 0 || ::fchmod(fd, 0660) != 0 ||
-        ::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 ||
-        ::chmod(path.c_str(), 0660) != 0 || ::listen(fd, SOMAXCONN) != 0) {
-        const int error = errno;
-        if (fd >= 0) {
-            ::close(fd);
-        }
-        return tl::unexpected(describe(path, std::strerror(error)));
-    }
-    return fd;
-}
 
 class Connection;
 
@@ -281,18 +218,13 @@ void Acceptor::close() {
 
 class SocketListener final : public Listener {
 public:
-    explicit SocketListener(std::shared_ptr<Acceptor> acceptor) : acceptor_(std::move(acceptor)) {
-        ::lstat(acceptor_->options.path.c_str(), &own_);
+    explicit SocketListener(std::shared_ptr<Acceptor> acceptor)
+        : acceptor_(std::move(acceptor)),
+          file_(std::make_unique<SocketFile>(acceptor_->options.path)) {
         acceptor_->accept();
     }
     ~SocketListener() override {
-        // Only our own file: somebody may have replaced it.
-        const std::string& path = acceptor_->options.path;
-        struct stat now {};
-        if (::lstat(path.c_str(), &now) == 0 && now.st_dev == own_.st_dev &&
-            now.st_ino == own_.st_ino) {
-            ::unlink(path.c_str());
-        }
+        file_.reset();
         try {
             acceptor_->close();
         } catch (const std::exception&) {
@@ -304,18 +236,20 @@ public:
 
 private:
     std::shared_ptr<Acceptor> acceptor_;
-    struct stat own_ {};
+    std::unique_ptr<SocketFile> file_;
 };
 
 }  // namespace
 
 dataplane::Result<std::unique_ptr<Listener>>
 Listener::open(asio::io_context& io, Bridge& bridge, const ListenerOptions& options) {
-    const auto fd = listen_at(options.path);
+    auto fd = listen_at("OpenFlow socket", options.path, SocketFolder::as_it_is);
     if (!fd) {
         return tl::unexpected(fd.error());
     }
-    return std::make_unique<SocketListener>(std::make_shared<Acceptor>(io, *fd, bridge, options));
+    auto acceptor = std::make_shared<Acceptor>(io, fd->get(), bridge, options);
+    static_cast<void>(fd->release());
+    return std::make_unique<SocketListener>(std::move(acceptor));
 }
 
 }  // namespace culvert::ctl::openflow
