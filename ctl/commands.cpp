@@ -47,8 +47,7 @@ tl::unexpected<std::string> no_such_port(const std::string& name) {
 }
 
 PortTotals totals_of(const CommandContext& context, const SwitchPort& port) {
-    PortTotals totals =
-        port_totals(context.workers, context.slow_path.counters(), port.index).since(port.before);
+    PortTotals totals = context.switch_.totals(port);
     if (port.device) {
         // The device drops these before a worker sees them.
         totals.drops[static_cast<std::size_t>(tunnels::DropReason::offload_malformed)] +=

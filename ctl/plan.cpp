@@ -347,16 +347,7 @@ private:
 
     /// Changes of members that leave a removed bridge, or all other additions and changes.
     void want_members(bool leaving) {
-        bonds_.visit_wanted([&](const BondConfig* old, const BondConfig& bond) {
-            if ((old != nullptr && leaves_removed_bridge(*old)) != leaving) {
-                return;
-            }
-            if (old != nullptr) {
-                actions_.emplace_back(ChangeBond{*old, bond});
-            } else {
-                actions_.emplace_back(AddBond{bond});
-            }
-        });
+        want_items<AddBond, ChangeBond>(bonds_, leaving);
         ports_.visit_wanted([&](const PortConfig* old, const PortConfig& port) {
             const bool in_place = old != nullptr && same_device(*old, port);
             if ((in_place && leaves_removed_bridge(*old)) != leaving) {
@@ -368,14 +359,19 @@ private:
                 actions_.emplace_back(AddPort{port});
             }
         });
-        tunnels_.visit_wanted([&](const TunnelConfig* old, const TunnelConfig& tunnel) {
+        want_items<AddTunnel, ChangeTunnel>(tunnels_, leaving);
+    }
+
+    template <class Add, class Change, class Items>
+    void want_items(const Items& items, bool leaving) {
+        items.visit_wanted([&](const auto* old, const auto& item) {
             if ((old != nullptr && leaves_removed_bridge(*old)) != leaving) {
                 return;
             }
             if (old != nullptr) {
-                actions_.emplace_back(ChangeTunnel{*old, tunnel});
+                actions_.emplace_back(Change{*old, item});
             } else {
-                actions_.emplace_back(AddTunnel{tunnel});
+                actions_.emplace_back(Add{item});
             }
         });
     }

@@ -80,9 +80,7 @@ public:
 
 private:
     [[nodiscard]] PortFacts describe(std::uint16_t number, const SwitchPort& port) const {
-        const PortTotals totals =
-            port_totals(context_.workers, context_.slow_path.counters(), port.index)
-                .since(port.before);
+        const PortTotals totals = context_.switch_.totals(port);
         PortFacts facts;
         facts.ofport = number;
         facts.name = port.name;
