@@ -32,17 +32,27 @@ void Ofports::assign(const std::vector<Request>& requests) {
     for (const auto& [name, bridge] : bridges_) {
         bridges[name].next = bridge.next;
     }
+    std::map<std::string, Place> left;
+    for (const Request& request : requests) {
+        for (const auto* past : {&places_, &left_}) {
+            const auto place = past->find(request.interface);
+            if (request.absent && place != past->end()) {
+                left.insert(*place);
+            }
+        }
+    }
     // Who has what it requests, then the other requests, then who had one, then the rest.
-    const auto held = [&](const Request& request) -> std::optional<std::uint16_t> {
-        const auto place = places_.find(request.interface);
-        return place != places_.end() && place->second.bridge == request.bridge &&
+    const auto place_in = [](const std::map<std::string, Place>& past, const Request& request) {
+        const auto place = past.find(request.interface);
+        return place != past.end() && place->second.bridge == request.bridge &&
                        place->second.ofport != kLocal
                    ? std::optional(place->second.ofport)
                    : std::nullopt;
     };
+    const auto held = [&](const Request& request) { return place_in(places_, request); };
     const auto each = [&](const auto& number_of) {
         for (const Request& request : requests) {
-            if (places.contains(request.interface)) {
+            if (request.absent || places.contains(request.interface)) {
                 continue;
             }
             const std::optional<std::uint16_t> number = number_of(request);
@@ -61,11 +71,12 @@ void Ofports::assign(const std::vector<Request>& requests) {
         return request.requested && can_be(*request.requested) ? request.requested : std::nullopt;
     });
     each(held);
+    each([&](const Request& request) { return place_in(left_, request); });
     each([](const Request& request) {
         return request.before && can_be(*request.before) ? request.before : std::nullopt;
     });
     for (const Request& request : requests) {
-        if (places.contains(request.interface)) {
+        if (request.absent || places.contains(request.interface)) {
             continue;
         }
         Bridge& bridge = bridges[request.bridge];
@@ -80,6 +91,7 @@ void Ofports::assign(const std::vector<Request>& requests) {
     std::erase_if(bridges, [](const auto& entry) { return entry.second.by_number.empty(); });
     bridges_ = std::move(bridges);
     places_ = std::move(places);
+    left_ = std::move(left);
 }
 
 std::optional<std::uint16_t> Ofports::find(const std::string& interface) const {

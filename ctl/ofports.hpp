@@ -25,10 +25,12 @@ public:
         bool local = false;                           ///< The bridge's own.
         std::optional<std::uint16_t> requested = {};  ///< 1-65279.
         std::optional<std::uint16_t> before = {};     ///< Of an earlier run, as the database says.
+        bool absent = false;  ///< Has no number now; the one it had is remembered.
     };
 
     /// Numbers for exactly these interfaces: who has one keeps it unless another is requested; who
-    /// is not listed loses it. Of two that request the same number the one that has it keeps it.
+    /// is not listed loses it, and who is absent has it again on return, if it is free. Of two that
+    /// request the same number the one that has it keeps it.
     void assign(const std::vector<Request>& requests);
 
     [[nodiscard]] std::optional<std::uint16_t> find(const std::string& interface) const;
@@ -50,6 +52,7 @@ private:
     };
     std::map<std::string, Bridge> bridges_;
     std::map<std::string, Place> places_;  ///< By interface.
+    std::map<std::string, Place> left_;    ///< Where those were that are absent now.
 };
 
 }  // namespace culvert::ctl

@@ -161,13 +161,13 @@ void OvsdbControl::follow_addresses() {
     }
 }
 
-/// Numbers are for interfaces that are there.
+/// Numbers are for interfaces that are there; one that comes back gets the one that it had.
 void OvsdbControl::assign_ofports() {
     failures_ = switch_.failures();
     auto requests = ofport_requests(configuration_);
-    std::erase_if(requests, [&](const Ofports::Request& request) {
-        return failures_.contains(request.interface);
-    });
+    for (Ofports::Request& request : requests) {
+        request.absent = failures_.contains(request.interface);
+    }
     ofports_.assign(requests);
 }
 

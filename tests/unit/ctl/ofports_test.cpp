@@ -53,6 +53,29 @@ TEST(OfportsTest, WhoHasANumberKeepsIt) {
     EXPECT_EQ(ofports.find("c"), 3);
 }
 
+TEST(OfportsTest, WhoIsAbsentHasItsNumberAgainOnReturn) {
+    const Ofports::Request absent = {"br0", "a", false, std::nullopt, std::nullopt, true};
+    Ofports ofports;
+    ofports.assign({plain("a"), plain("b")});
+    ofports.assign({absent, plain("b")});
+    EXPECT_EQ(ofports.find("a"), std::nullopt);
+    ofports.assign({absent, plain("b"), plain("c")});
+    EXPECT_EQ(ofports.find("a"), std::nullopt);
+    ofports.assign({plain("c"), plain("b"), plain("a")});
+    EXPECT_EQ(ofports.find("a"), 1);
+    EXPECT_EQ(ofports.find("c"), 3);
+
+    // Another may have requested the number meanwhile, and what came back may be elsewhere.
+    ofports.assign({absent});
+    ofports.assign({absent, requesting("d", 1)});
+    ofports.assign({plain("a"), requesting("d", 1)});
+    EXPECT_EQ(ofports.find("d"), 1);
+    EXPECT_EQ(ofports.find("a"), 2);
+    ofports.assign({absent});
+    ofports.assign({{"br1", "a"}});
+    EXPECT_EQ(ofports.find("a"), 1);
+}
+
 TEST(OfportsTest, WhoIsGoneLosesItsNumberWhichComesAgainLate) {
     Ofports ofports;
     ofports.assign({plain("a"), plain("b")});
