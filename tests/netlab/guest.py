@@ -10,6 +10,7 @@ on its second serial port. What a test makes in it is removed by `GuestPeer.deta
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import random
@@ -89,6 +90,7 @@ class Guest:
         wait_until(self._ready, "the guest is up", _BOOT_TIMEOUT_S, interval_s=0.05)
         self._shell = socket.socket(socket.AF_UNIX)
         self._shell.connect(str(self._shell_path))
+        self._wait_for_shell()
         self._set_addresses()
         return self
 
@@ -100,6 +102,23 @@ class Guest:
         if not self.process.running:
             raise LabError(f"the guest ended: {self.process.output()} {self.console()}")
         return guest_image.READY in self.console()
+
+    def _wait_for_shell(self) -> None:
+        """Until the shell answers: what is sent while its terminal is set up loses characters."""
+        assert self._shell is not None
+        shell, number = self._shell, next(self._numbers)
+        text = ""
+
+        def answers() -> bool:
+            nonlocal text
+            # The quotes keep the terminal's echo from being the answer.
+            shell.sendall(f"echo shell-''{number}\n".encode())
+            shell.settimeout(1.0)
+            with contextlib.suppress(TimeoutError):
+                text += shell.recv(65536).decode(errors="replace")
+            return f"shell-{number}" in text
+
+        wait_until(answers, "the guest's shell answers", _TIMEOUT_S)
 
     def sh(self, *commands: str, check: bool = True, timeout_s: float = _TIMEOUT_S) -> str:
         """Runs commands until one fails; returns their output, standard error included."""
@@ -187,6 +206,7 @@ class VhostGuest(Guest):
             _BOOT_TIMEOUT_S,
             interval_s=0.05,
         )
+        self._wait_for_shell()
         self._set_addresses()
 
     def restart(self) -> None:
