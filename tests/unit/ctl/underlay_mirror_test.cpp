@@ -26,7 +26,7 @@ IpAddress ip(const char* text) {
 const MacAddress kFarMac{{0x02, 0, 0, 0, 0, 0x02}};
 
 TEST(UnderlayMirrorDifferences, TakesLeavesAwayBeforeLinksAndAddsThemAfter) {
-    const LinkEvent link{false, 3, "a", {}, 1500, true, {}};
+    const LinkEvent link{false, 3, "a", {}, 1500, true, {}, {}, {}};
     const AddressEvent address{false, 3, ip("10.0.0.1"), 24};
     const NeighbourEvent neighbour{false, 3, ip("10.0.0.2"), kFarMac, NUD_STALE};
     UnderlayMirror full;
