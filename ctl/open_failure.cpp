@@ -18,12 +18,13 @@ namespace {
 constexpr int kErrorMax = 133;
 
 // What is said in words of its own.
-constexpr std::array<std::pair<std::string_view, int>, 4> kWords{{
+constexpr std::array<std::pair<std::string_view, int>, 5> kWords{{
     {"does not exist", ENODEV},
     {"is gone", ENODEV},
     {"went away", ENODEV},
     // A name that another device has: what the kernel says of it to Open vSwitch.
     {"exists already", EINVAL},
+    {"the name is not valid", EINVAL},
 }};
 
 }  // namespace

@@ -20,6 +20,12 @@ TEST(OpenFailure, NamesTheSystemsError) {
         "Invalid argument"
     );
     EXPECT_EQ(
+        open_failure_reason("[[port]] \"a%b\": TAP device \"a%b\": the name is not valid: 1 to 15 "
+                            "characters without "
+                            "space, '/', ':' and '%' are"),
+        "Invalid argument"
+    );
+    EXPECT_EQ(
         open_failure_reason(
             "interface \"x\": cannot open a packet socket: Operation not permitted (CAP_NET_RAW is "
             "needed)"
