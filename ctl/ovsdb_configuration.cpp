@@ -120,6 +120,7 @@ private:
     };
 
     void warn(std::string text) { out_.warnings.push_back(std::move(text)); }
+    void find_excess_bridges(const std::vector<Named>& bridges);
     void read_bridge(const Named& named);
     [[nodiscard]] std::string bridge_problem(const Named& named, const OvsdbBridge& bridge);
     void read_ports(const Named& named);
@@ -141,15 +142,42 @@ private:
     std::vector<PortPlan> plans_;  ///< By index of out_.ports.
     std::vector<Candidate> candidates_;
     std::set<ovsdb::Uuid> taken_rows_;  ///< Ports and Interfaces that are some bridge's already.
+    std::set<ovsdb::Uuid> excess_bridges_;
     OvsdbClaims claims_;
     std::unordered_map<std::string, std::size_t> bridges_;  ///< Index in the state.
 };
+
+std::string datapath_type_of(const ovsdb::Row& bridge) {
+    std::string type = text_of_column(bridge, "datapath_type");
+    return type.empty() ? "system" : type;
+}
+
+bool has_datapath(const std::string& type) {
+    return type == "system" || type == "netdev";
+}
+
+/// Of too many, those that the switch has (which it gave a datapath_id) stay: another bridge takes
+/// nothing from them.
+void Builder::find_excess_bridges(const std::vector<Named>& bridges) {
+    std::vector<const Named*> order;
+    for (const Named& named : bridges) {
+        if (is_usable_name(named.name) && has_datapath(datapath_type_of(named.row->second))) {
+            order.push_back(&named);
+        }
+    }
+    std::stable_partition(order.begin(), order.end(), [](const Named* named) {
+        return !ovsdb::column(named->row->second, "datapath_id").keys.empty();
+    });
+    for (std::size_t i = dataplane::kBridgesMax; i < order.size(); ++i) {
+        excess_bridges_.insert(order[i]->row->first);
+    }
+}
 
 std::string Builder::bridge_problem(const Named& named, const OvsdbBridge& bridge) {
     if (!is_usable_name(named.name)) {
         return "ignoring bridge with invalid name " + quote(named.name);
     }
-    if (bridge.datapath_type != "system" && bridge.datapath_type != "netdev") {
+    if (!has_datapath(bridge.datapath_type)) {
         return fmt::format(
             "failed to create bridge {}: Address family not supported by protocol "
             "(datapath_type={}; "
@@ -158,7 +186,7 @@ std::string Builder::bridge_problem(const Named& named, const OvsdbBridge& bridg
             bridge.datapath_type
         );
     }
-    if (out_.state.bridges.size() >= dataplane::kBridgesMax) {
+    if (excess_bridges_.contains(bridge.uuid)) {
         return fmt::format(
             "failed to create bridge {}: there are {} bridges, which is the most",
             named.name,
@@ -173,10 +201,7 @@ void Builder::read_bridge(const Named& named) {
     OvsdbBridge bridge;
     bridge.uuid = named.row->first;
     bridge.name = named.name;
-    bridge.datapath_type = text_of_column(row, "datapath_type");
-    if (bridge.datapath_type.empty()) {
-        bridge.datapath_type = "system";
-    }
+    bridge.datapath_type = datapath_type_of(row);
     if (std::string problem = bridge_problem(named, bridge); !problem.empty()) {
         warn(std::move(problem));
         out_.bridges.push_back(std::move(bridge));
@@ -503,7 +528,9 @@ OvsdbConfiguration Builder::build() {
         return std::move(out_);
     }
     // Bridges first: their names count before any interface's.
-    for (const Named& named : referred(replica_, root->second, "bridges", "Bridge")) {
+    const std::vector<Named> bridges = referred(replica_, root->second, "bridges", "Bridge");
+    find_excess_bridges(bridges);
+    for (const Named& named : bridges) {
         read_bridge(named);
         if (out_.bridges.back().in_state) {
             read_ports(named);

@@ -338,6 +338,25 @@ TEST(OvsdbConfiguration, TooManyItemsAreRefused) {
     );
 }
 
+TEST(OvsdbConfiguration, OneBridgeTooManyTakesNothingFromThoseThatAreThere) {
+    OvsdbRows rows;
+    rows.add_bare_bridge("a-new-one");
+    rows.add_bare_bridge("not a name");
+    for (int i = 0; i < 256; ++i) {
+        const std::string name = fmt::format("br{:03}", i);
+        rows.add_bare_bridge(name);
+        rows.set("Bridge", name, "datapath_id", OvsdbRows::text("0000020000000001"));
+    }
+    const OvsdbConfiguration configuration = made(rows);
+    ASSERT_EQ(configuration.state.bridges.size(), 256U);
+    EXPECT_EQ(configuration.state.bridges.front().name, "br000");
+    EXPECT_EQ(configuration.state.bridges.back().name, "br255");
+    EXPECT_THAT(
+        configuration.warnings,
+        Contains("failed to create bridge a-new-one: there are 256 bridges, which is the most")
+    );
+}
+
 TEST(OvsdbConfiguration, OpenFlowPortsAreRequestedForWhatIsThere) {
     OvsdbRows rows = with_bridge();
     rows.add_port("br0", "a");
