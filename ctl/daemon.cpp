@@ -5,15 +5,20 @@
 
 #include "ctl/daemon.hpp"
 
+#include <array>
+#include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <cstring>
 
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/eventfd.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "ctl/commands.hpp"
@@ -281,6 +286,49 @@ private:
 };
 
 }  // namespace
+
+namespace {
+
+/// The child's status when DPDK started; some of DPDK's options end the process with 0.
+constexpr int kDpdkStarted = 100;
+
+/// The child's part: what DPDK prints about itself goes nowhere, the sentence into the pipe.
+[[noreturn]] void try_dpdk_and_exit(const DesiredState& state, int pipe) {
+    if (const int null = ::open("/dev/null", O_WRONLY | O_CLOEXEC); null >= 0) {
+        ::dup2(null, STDOUT_FILENO);
+        ::dup2(null, STDERR_FILENO);
+    }
+    const auto eal = dataplane::Eal::start(eal_options(state));
+    const std::string problem = eal ? "" : eal.error();
+    const bool told = ::write(pipe, problem.data(), problem.size()) >= 0;
+    ::_exit(eal && told ? kDpdkStarted : EXIT_FAILURE);
+}
+
+}  // namespace
+
+Result<void> try_dpdk(const DesiredState& state) {
+    std::array<int, 2> pipe{};
+    if (::pipe2(pipe.data(), O_CLOEXEC) != 0) {
+        return tl::unexpected(std::string("cannot make a pipe: ") + std::strerror(errno));
+    }
+    const pid_t child = ::fork();
+    if (child == 0) {
+        try_dpdk_and_exit(state, pipe[1]);
+    }
+    ::close(pipe[1]);
+    std::string problem;
+    std::array<char, 1024> piece{};
+    for (ssize_t size = 0; (size = ::read(pipe[0], piece.data(), piece.size())) > 0;) {
+        problem.append(piece.data(), static_cast<std::size_t>(size));
+    }
+    ::close(pipe[0]);
+    int status = 0;
+    const bool ended = child > 0 && ::waitpid(child, &status, 0) == child && WIFEXITED(status);
+    if (!ended || WEXITSTATUS(status) != kDpdkStarted) {
+        return tl::unexpected(problem.empty() ? "DPDK does not start" : problem);
+    }
+    return {};
+}
 
 int run_daemon(const DaemonOptions& options, Underlay& underlay) {
     const DesiredState& state = options.state;

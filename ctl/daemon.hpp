@@ -74,6 +74,10 @@ struct DaemonOptions {
     std::function<void()> on_ready;  ///< The source's first state is applied. May be empty.
 };
 
+/// Whether DPDK starts as the state says, tried in a child, as a process can start it only once.
+/// For a process without threads.
+[[nodiscard]] Result<void> try_dpdk(const DesiredState& state);
+
 /// Starts what the switch stands on, in this order, and serves; the destructors stop it in the
 /// opposite one. Returns the exit status.
 [[nodiscard]] int run_daemon(const DaemonOptions& options, Underlay& underlay);

@@ -111,6 +111,31 @@ void lock_memory() {
     }
 }
 
+/// Of what the database says of the start, `base` gets what this host can do: a mistake there must
+/// not keep its switch from running.
+void take_start_options(DesiredState started, DesiredState& base) {
+    DpdkConfig own = base.dpdk;
+    if (const auto cpus = check_cpus(started, "Open_vSwitch other_config"); cpus) {
+        base = std::move(started);
+    } else {
+        logger("ovsdb").warn("{}; what other_config says of the start is not taken", cpus.error());
+    }
+    const bool asked = !(base.dpdk == own);
+    if (base.dpdk.file_prefix.empty()) {
+        base.dpdk.file_prefix = own.file_prefix = fmt::format("culvert-{}", getpid());
+    }
+    if (!asked) {
+        return;
+    }
+    if (const auto tried = try_dpdk(base); !tried) {
+        logger("ovsdb").error(
+            "{}; other_config:dpdk-extra, dpdk-socket-mem and dpdk-alloc-mem are not taken",
+            tried.error()
+        );
+        base.dpdk = std::move(own);
+    }
+}
+
 std::vector<ControlSocket> control_sockets(
     const VswitchdOptions& options, const OvsFolders& folders, const DaemonConfig& own
 ) {
@@ -155,14 +180,7 @@ int run_daemon_process(
     if (!started) {
         return EXIT_SUCCESS;
     }
-    if (const auto cpus = check_cpus(*started, "Open_vSwitch other_config"); cpus) {
-        base = std::move(*started);
-    } else {
-        logger("ovsdb").warn("{}; what other_config says of the start is not taken", cpus.error());
-    }
-    if (base.dpdk.file_prefix.empty()) {
-        base.dpdk.file_prefix = fmt::format("culvert-{}", getpid());
-    }
+    take_start_options(std::move(*started), base);
     const auto underlay = open_underlay();
     if (!underlay) {
         log_fatal("daemon", underlay.error());
