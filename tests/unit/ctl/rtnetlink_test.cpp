@@ -124,7 +124,7 @@ Message neighbour_message(
 }
 
 TEST(RtnetlinkParse, ReadsALink) {
-    const LinkEvent expected{false, 7, "vif1.0", kMac, 1500, true, true, true, {}};
+    const LinkEvent expected{false, 7, "vif1.0", kMac, 1500, true, true, false, {}};
     EXPECT_EQ(parse_rtnetlink(link_message().bytes()), Events{expected});
 }
 
