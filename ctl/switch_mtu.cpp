@@ -28,8 +28,8 @@ void Switch::follow_mtus() {
     }
     std::map<std::uint16_t, std::uint32_t> lowest;  // By bridge.
     for (const auto& [index, port] : model_.ports) {
-        const bool carries = port.role == PortRole::bond ||
-                             (port.device && (!is_hosts(port) || port.config.mtu));
+        const bool carries =
+            port.role == PortRole::bond || (port.device && (!is_hosts(port) || port.config.mtu));
         if (carries && port.mtu != 0) {
             const auto entry = lowest.emplace(port.bridge, port.mtu).first;
             entry->second = std::min(entry->second, port.mtu);
