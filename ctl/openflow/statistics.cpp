@@ -25,20 +25,18 @@ constexpr std::uint32_t kLive = 4;
 constexpr std::uint16_t kMore = 1;
 constexpr std::uint8_t kAnyTable = 255;
 
-enum Statistics : std::uint16_t {
-    kDescription = 0,
-    kFlow = 1,
-    kAggregate = 2,
-    kTable = 3,
-    kPort = 4,
-    kQueue = 5,
-    kGroup = 6,
-    kGroupDescription = 7,
-    kMeter = 9,
-    kMeterConfig = 10,
-    kTableFeatures = 12,
-    kPortDescription = 13,
-};
+constexpr std::uint16_t kDescription = 0;
+constexpr std::uint16_t kFlow = 1;
+constexpr std::uint16_t kAggregate = 2;
+constexpr std::uint16_t kTable = 3;
+constexpr std::uint16_t kPort = 4;
+constexpr std::uint16_t kQueue = 5;
+constexpr std::uint16_t kGroup = 6;
+constexpr std::uint16_t kGroupDescription = 7;
+constexpr std::uint16_t kMeter = 9;
+constexpr std::uint16_t kMeterConfig = 10;
+constexpr std::uint16_t kTableFeatures = 12;
+constexpr std::uint16_t kPortDescription = 13;
 
 std::uint32_t wide_port(std::uint16_t ofport) {
     return ofport >= kReserved16 ? kReservedPorts32 | ofport : ofport;

@@ -28,24 +28,22 @@ inline constexpr std::size_t kHeaderBytes = 8;
 inline constexpr std::size_t kMessageBytesMax = 65535;
 
 /// Types that are the same in every version.
-enum Type : std::uint8_t {
-    kHello = 0,
-    kError = 1,
-    kEchoRequest = 2,
-    kEchoReply = 3,
-    kExperimenter = 4,
-    kFeaturesRequest = 5,
-    kFeaturesReply = 6,
-    kGetConfigRequest = 7,
-    kGetConfigReply = 8,
-    kSetConfig = 9,
-    kPacketOut = 13,
-    kFlowMod = 14,
-    kRoleRequest = 24,
-    kRoleReply = 25,
-    kGetAsyncRequest = 26,
-    kSetAsync = 28,
-};
+inline constexpr std::uint8_t kHello = 0;
+inline constexpr std::uint8_t kError = 1;
+inline constexpr std::uint8_t kEchoRequest = 2;
+inline constexpr std::uint8_t kEchoReply = 3;
+inline constexpr std::uint8_t kExperimenter = 4;
+inline constexpr std::uint8_t kFeaturesRequest = 5;
+inline constexpr std::uint8_t kFeaturesReply = 6;
+inline constexpr std::uint8_t kGetConfigRequest = 7;
+inline constexpr std::uint8_t kGetConfigReply = 8;
+inline constexpr std::uint8_t kSetConfig = 9;
+inline constexpr std::uint8_t kPacketOut = 13;
+inline constexpr std::uint8_t kFlowMod = 14;
+inline constexpr std::uint8_t kRoleRequest = 24;
+inline constexpr std::uint8_t kRoleReply = 25;
+inline constexpr std::uint8_t kGetAsyncRequest = 26;
+inline constexpr std::uint8_t kSetAsync = 28;
 
 /// Reads at an offset; what lies outside reads as 0.
 template <class T>
