@@ -227,11 +227,11 @@ public:
     explicit Arrivals(const SwitchModel& model) : joined_(joined_bridges(model)) {
         several_.resize(joined_.size());
         for (const auto& [index, port] : model.ports) {
-            const bool several =
-                port.role == PortRole::device &&
-                std::any_of(port.rx_workers.begin(), port.rx_workers.end(), [&](unsigned worker) {
-                    return worker != port.rx_workers.front();
-                });
+            const std::vector<unsigned>& workers = port.rx_workers;
+            const bool several = port.role == PortRole::device &&
+                                 std::any_of(workers.begin(), workers.end(), [&](unsigned worker) {
+                                     return worker != workers.front();
+                                 });
             if (several) {
                 several_[joined_[port.bridge]] = true;
             }

@@ -317,11 +317,8 @@ Answered answer_statistics(Bytes& out, View message, Bridge& bridge) {
         reply.add([&](Writer& writer) { write_table(writer, version, flow); });
         break;
     case kTableFeatures:
-        if (version < kOf13) {
-            return Answered::unknown;
-        }
-        if (message.size() > fixed) {
-            return Answered::unknown;  // It is to set them.
+        if (version < kOf13 || message.size() > fixed) {
+            return Answered::unknown;  // The latter is to set them.
         }
         reply.add([](Writer& writer) { write_table_features(writer); });
         break;
