@@ -180,6 +180,7 @@ void StatusReport::add_root() {
         return;
     }
     std::vector<Atom> types;
+    types.reserve(kInterfaceTypes.size());
     for (const std::string_view type : kInterfaceTypes) {
         types.emplace_back(std::string(type));
     }

@@ -210,7 +210,9 @@ bool Service::set_system_ids() {
     words.push_back("system-type=\"" + type + "\"");
     words.push_back("system-version=\"" + release + "\"");
     for (const auto& [key, value] : options_.external_ids) {
-        words.push_back("external-ids:" + key + "=\"" + value + "\"");
+        std::string word = "external-ids:";
+        word.append(key).append("=\"").append(value).append("\"");
+        words.push_back(std::move(word));
     }
     const auto set = vsctl(words);
     if (!set || !set->ok()) {

@@ -41,6 +41,7 @@ std::int64_t ms_until(std::uint64_t when_ms, std::uint64_t now_ms) {
 template <class Member>
 std::vector<const Member*> by_name(const std::vector<Member>& members) {
     std::vector<const Member*> sorted;
+    sorted.reserve(members.size());
     for (const Member& member : members) {
         sorted.push_back(&member);
     }

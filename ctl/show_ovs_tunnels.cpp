@@ -170,7 +170,7 @@ std::string ovs_port_type(const SwitchPort& port) {
         std::string text = port.tunnel.type + ": ";
         const char* separator = "";
         for (const auto& [key, value] : options_of(port.tunnel)) {
-            text += separator + key + "=" + value;
+            text.append(separator).append(key).append("=").append(value);
             separator = ", ";
         }
         return text;

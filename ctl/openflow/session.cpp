@@ -32,15 +32,14 @@ constexpr std::size_t kErrorDataMax = 64;
 constexpr std::uint32_t kNicira = 0x2320;
 constexpr std::uint16_t kHelloVersionBitmap = 1;
 
-enum Nicira : std::uint32_t {
-    kNxRoleRequest = 10,
-    kNxRoleReply = 11,
-    kNxSetFlowFormat = 12,
-    kNxFlowModTableId = 15,
-    kNxSetPacketInFormat = 16,
-    kNxSetAsyncConfig = 19,
-    kNxSetControllerId = 20,
-};
+// Subtypes of Nicira's extension (nicira-ext.h).
+constexpr std::uint32_t kNxRoleRequest = 10;
+constexpr std::uint32_t kNxRoleReply = 11;
+constexpr std::uint32_t kNxSetFlowFormat = 12;
+constexpr std::uint32_t kNxFlowModTableId = 15;
+constexpr std::uint32_t kNxSetPacketInFormat = 16;
+constexpr std::uint32_t kNxSetAsyncConfig = 19;
+constexpr std::uint32_t kNxSetControllerId = 20;
 
 std::uint8_t highest(Versions versions) {
     return versions == 0 ? 0 : static_cast<std::uint8_t>(31 - std::countl_zero(versions));
