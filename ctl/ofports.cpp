@@ -18,6 +18,21 @@ bool can_be(std::uint16_t number) {
 
 }  // namespace
 
+/// What interfaces that are away had when they were there.
+std::map<std::string, Ofports::Place> Ofports::places_left(const std::vector<Request>& requests
+) const {
+    std::map<std::string, Place> left;
+    for (const Request& request : requests) {
+        for (const auto* past : {&places_, &left_}) {
+            const auto place = past->find(request.interface);
+            if (request.absent && place != past->end()) {
+                left.insert(*place);
+            }
+        }
+    }
+    return left;
+}
+
 void Ofports::assign(const std::vector<Request>& requests) {
     std::map<std::string, Bridge> bridges;
     std::map<std::string, Place> places;
@@ -32,15 +47,7 @@ void Ofports::assign(const std::vector<Request>& requests) {
     for (const auto& [name, bridge] : bridges_) {
         bridges[name].next = bridge.next;
     }
-    std::map<std::string, Place> left;
-    for (const Request& request : requests) {
-        for (const auto* past : {&places_, &left_}) {
-            const auto place = past->find(request.interface);
-            if (request.absent && place != past->end()) {
-                left.insert(*place);
-            }
-        }
-    }
+    std::map<std::string, Place> left = places_left(requests);
     // Who has what it requests, then the other requests, then who had one, then the rest.
     const auto place_in = [](const std::map<std::string, Place>& past, const Request& request) {
         const auto place = past.find(request.interface);
@@ -106,9 +113,9 @@ const std::string* Ofports::interface(const std::string& bridge, std::uint16_t o
 }
 
 const std::map<std::uint16_t, std::string>& Ofports::of_bridge(const std::string& bridge) const {
-    static const std::map<std::uint16_t, std::string> kNone;
+    static const std::map<std::uint16_t, std::string> none;
     const auto found = bridges_.find(bridge);
-    return found == bridges_.end() ? kNone : found->second.by_number;
+    return found == bridges_.end() ? none : found->second.by_number;
 }
 
 }  // namespace culvert::ctl

@@ -50,6 +50,9 @@ private:
         std::string bridge;
         std::uint16_t ofport = 0;
     };
+    [[nodiscard]] std::map<std::string, Place> places_left(const std::vector<Request>& requests
+    ) const;
+
     std::map<std::string, Bridge> bridges_;
     std::map<std::string, Place> places_;  ///< By interface.
     std::map<std::string, Place> left_;    ///< Where those were that are absent now.

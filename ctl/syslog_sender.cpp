@@ -131,7 +131,7 @@ bool read_udp(const std::string& text, SocketAddress& address) {
 }  // namespace
 
 Result<int> parse_facility(std::string_view name) {
-    static const std::map<std::string_view, int> kFacilities = {
+    static const std::map<std::string_view, int> facilities = {
         {"auth", LOG_AUTH},     {"authpriv", LOG_AUTHPRIV}, {"cron", LOG_CRON},
         {"daemon", LOG_DAEMON}, {"ftp", LOG_FTP},           {"kern", LOG_KERN},
         {"lpr", LOG_LPR},       {"mail", LOG_MAIL},         {"news", LOG_NEWS},
@@ -139,8 +139,8 @@ Result<int> parse_facility(std::string_view name) {
         {"local0", LOG_LOCAL0}, {"local1", LOG_LOCAL1},     {"local2", LOG_LOCAL2},
         {"local3", LOG_LOCAL3}, {"local4", LOG_LOCAL4},     {"local5", LOG_LOCAL5},
         {"local6", LOG_LOCAL6}, {"local7", LOG_LOCAL7}};
-    const auto found = kFacilities.find(name);
-    if (found == kFacilities.end()) {
+    const auto found = facilities.find(name);
+    if (found == facilities.end()) {
         return tl::unexpected(
             "invalid facility \"" + std::string(name) +
             "\" (valid: one of syslog(3), like daemon or local0)"
