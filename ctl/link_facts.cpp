@@ -32,9 +32,9 @@ bool ask(int socket, const std::string& interface, Question& question) {
     return ::ioctl(socket, SIOCETHTOOL, &request) == 0;
 }
 
-template <std::size_t kBytes>
-std::string text(const char (&bytes)[kBytes]) {
-    return {bytes, ::strnlen(bytes, kBytes)};
+template <std::size_t Bytes>
+std::string text(const char (&bytes)[Bytes]) {
+    return {bytes, ::strnlen(bytes, Bytes)};
 }
 
 void ask_driver(int socket, const std::string& interface, LinkFacts& facts) {

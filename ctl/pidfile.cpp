@@ -69,16 +69,13 @@ Result<std::unique_ptr<Pidfile>> Pidfile::create(const std::string& path) {
     }
     const std::string text = fmt::format("{}\n", getpid());
     struct flock lock = write_lock();
-    int error = 0;
-    if (::fcntl(fd, F_SETLK, &lock) != 0) {
-        error = errno;
-    } else if (const ssize_t written = ::write(fd, text.data(), text.size());
-               written != static_cast<ssize_t>(text.size())) {
-        error = written < 0 ? errno : ENOSPC;
-    } else if (::rename(temporary.c_str(), path.c_str()) != 0) {
-        error = errno;
-    }
-    if (error != 0) {
+    errno = ENOSPC;  // What a write that was cut short means.
+    const bool created =
+        ::fcntl(fd, F_SETLK, &lock) == 0 &&
+        ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
+        ::rename(temporary.c_str(), path.c_str()) == 0;
+    if (!created) {
+        const int error = errno;
         ::unlink(temporary.c_str());
         ::close(fd);
         return failed("create", path, error);
