@@ -46,7 +46,7 @@ bool link_patches(SwitchModel& model) {
         const auto found = patches.find(port->config.peer);
         const SwitchPort* peer = found == patches.end() ? nullptr : found->second;
         std::string trouble = trouble_of(*port, peer);
-        const bool up = trouble.empty();
+        const bool up = peer != nullptr && trouble.empty();
         const std::uint16_t index = up ? peer->index : kPortNone;
         changed = changed || up != port->up || index != port->patch_peer;
         port->up = up;

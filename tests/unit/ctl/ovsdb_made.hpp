@@ -27,12 +27,12 @@ inline OvsdbConfiguration made(const OvsdbRows& rows, const DesiredState& base =
 /// The item of the name; one without a name, and a failure, when there is none.
 template <class Item>
 const Item& named(const std::vector<Item>& items, std::string_view name) {
-    static const Item kNone{};
+    static const Item none{};
     const auto found = std::find_if(items.begin(), items.end(), [&](const Item& item) {
         return item.name == name;
     });
     EXPECT_NE(found, items.end()) << "there is no " << name;
-    return found == items.end() ? kNone : *found;
+    return found == items.end() ? none : *found;
 }
 
 template <class Item>
