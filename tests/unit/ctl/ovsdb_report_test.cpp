@@ -47,7 +47,7 @@ ovsdb::Uuid uuid_of(const std::string& name) {
     return {name};
 }
 
-json pairs(std::map<std::string, std::string> from) {
+json pairs(const std::map<std::string, std::string>& from) {
     return to_json(ovsdb::map_of(from));
 }
 

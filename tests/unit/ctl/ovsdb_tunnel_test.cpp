@@ -19,7 +19,7 @@ using testing::StartsWith;
 using tunnels::IpAddress;
 using tunnels::Payload;
 
-OvsdbTunnel read(const std::string& type, OvsdbOptions options) {
+OvsdbTunnel read(const std::string& type, const OvsdbOptions& options) {
     return read_ovsdb_tunnel("t", type, options);
 }
 

@@ -156,7 +156,8 @@ private:
         });
     }
 
-    void read(std::shared_ptr<Unix::socket> socket, std::shared_ptr<JsonStream> stream) {
+    void
+    read(const std::shared_ptr<Unix::socket>& socket, const std::shared_ptr<JsonStream>& stream) {
         if (!reading) {
             return;
         }

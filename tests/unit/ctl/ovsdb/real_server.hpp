@@ -134,7 +134,7 @@ public:
     [[nodiscard]] const std::string& path() const { return path_; }
 
     /// Carries out operations on the database D; returns their results.
-    nlohmann::json transact(const std::string& operations) const {
+    nlohmann::json transact(const std::string& operations) {
         const std::string output =
             run_tool("ovsdb-client transact unix:" + path_ + " '[\"D\"," + operations + "]'");
         EXPECT_EQ(output.find("error"), std::string::npos) << output;

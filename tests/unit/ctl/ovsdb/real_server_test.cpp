@@ -46,7 +46,7 @@ protected:
         create();
         server = std::make_unique<RealServer>(path, database, std::move(more));
     }
-    ClientOptions options(std::vector<std::string> remotes) const {
+    [[nodiscard]] ClientOptions options(std::vector<std::string> remotes) const {
         ClientOptions made;
         made.remotes = std::move(remotes);
         made.database = "D";
