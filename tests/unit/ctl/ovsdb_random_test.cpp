@@ -42,7 +42,7 @@ private:
         return one_in(6) ? word() : std::string(1, static_cast<char>('a' + random_() % 26));
     }
     std::string word() {
-        static const std::vector<std::string> kPool{
+        static const std::vector<std::string> pool{
             "",
             "br0",
             "br1",
@@ -96,10 +96,10 @@ private:
             "dot1q-tunnel",
             "netdev",
             "{}"};
-        return pick(kPool);
+        return pick(pool);
     }
     std::string type() {
-        static const std::vector<std::string> kPool{
+        static const std::vector<std::string> pool{
             "",
             "system",
             "internal",
@@ -115,10 +115,10 @@ private:
             "lisp",
             "stt",
             "foo"};
-        return pick(kPool);
+        return pick(pool);
     }
     std::string key() {
-        static const std::vector<std::string> kPool{
+        static const std::vector<std::string> pool{
             "remote_ip",
             "local_ip",
             "key",
@@ -157,10 +157,10 @@ private:
             "bond-rebalance-interval",
             "lacp-time",
             "unheard-of"};
-        return pick(kPool);
+        return pick(pool);
     }
     std::int64_t number() {
-        static const std::vector<std::int64_t> kPool{
+        static const std::vector<std::int64_t> pool{
             -1,
             0,
             1,
@@ -177,7 +177,7 @@ private:
             1 << 20,
             std::numeric_limits<std::int64_t>::min(),
             std::numeric_limits<std::int64_t>::max()};
-        return pick(kPool);
+        return pick(pool);
     }
     ovsdb::Datum map() {
         Options options;
@@ -220,9 +220,9 @@ private:
     }
 
     ovsdb::Datum value_of(const std::string& column) {
-        static const std::set<std::string> kNumbers{
+        static const std::set<std::string> number_columns{
             "tag", "mtu_request", "ofport", "ofport_request", "bond_updelay", "next_cfg"};
-        static const std::set<std::string> kMaps{"options", "other_config", "bfd"};
+        static const std::set<std::string> map_columns{"options", "other_config", "bfd"};
         if (one_in(30)) {
             return of_any_type();
         }
@@ -250,10 +250,11 @@ private:
         if (column == "fake_bridge" || column == "bond_fake_iface") {
             return OvsdbRows::truth(one_in(2));
         }
-        if (kMaps.contains(column)) {
+        if (map_columns.contains(column)) {
             return map();
         }
-        return kNumbers.contains(column) ? OvsdbRows::number(number()) : OvsdbRows::text(word());
+        return number_columns.contains(column) ? OvsdbRows::number(number())
+                                               : OvsdbRows::text(word());
     }
 
     void make_rows(const std::string& table, std::uint32_t count) {

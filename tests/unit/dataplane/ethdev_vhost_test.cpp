@@ -137,7 +137,7 @@ Bytes finished(const Bytes& frame, std::uint16_t field) {
     rte_mbuf* packet = make_packet(frame);
     packet::set_offload(packet, {34, static_cast<std::uint8_t>(field - 34), GsoType::none, 0, 0});
     packet = finish_checksum(packet, testing::packet_pool());
-    const Bytes bytes = packet_bytes(packet);
+    Bytes bytes = packet_bytes(packet);
     rte_pktmbuf_free(packet);
     return bytes;
 }
