@@ -121,7 +121,8 @@ TEST_F(LinuxPortTest, KeepsTcpSuperFramesWholeAndTheStreamIntact) {
     ));
     EXPECT_TRUE(stream.intact());
     EXPECT_GT(super_frames, 30U);
-    EXPECT_GT(longest, 32768U);
+    // How long the kernel makes them goes by how fast the far end answers.
+    EXPECT_GT(longest, 8U * 1448U);
     EXPECT_EQ(p1->errors().rx_errors, 0U);
     EXPECT_EQ(p2->errors().tx_errors, 0U);
 }
