@@ -139,7 +139,7 @@ TEST_F(Daemonize, TheLauncherEndsAsADaemonThatNeverWasReady) {
         // Also when it takes itself for a success.
         const pid_t silent = launch(true, monitor, [](Startup&) { return 0; });
         EXPECT_EQ(wait_for_end_of(silent), 1);
-        const pid_t crashed = launch(true, monitor, [](Startup&) { return ::raise(SIGSEGV); });
+        const pid_t crashed = launch(true, monitor, [](Startup&) { return ::raise(SIGABRT); });
         EXPECT_EQ(wait_for_end_of(crashed), 1);
     }
     EXPECT_THAT(daemons(), SizeIs(6)) << "none of them is started again";
@@ -149,7 +149,7 @@ TEST_F(Daemonize, ACrashedDaemonIsStartedAgain) {
     const pid_t launcher = launch(true, true, run_until_killed);
     EXPECT_EQ(wait_for_end_of(launcher), 0);
     for (std::size_t crashes = 1; crashes <= 2; ++crashes) {
-        ::kill(daemons().back().daemon, SIGSEGV);
+        ::kill(daemons().back().daemon, SIGABRT);  // AddressSanitizer takes SIGSEGV for itself.
         ASSERT_TRUE(wait_until([&] { return daemons().size() == crashes + 1; }));
     }
     const pid_t monitor = daemons().back().parent;
