@@ -61,11 +61,6 @@ std::string excerpt(const json& value) {
     return value.dump(-1, ' ', true, json::error_handler_t::replace).substr(0, kMax);
 }
 
-const json* member(const json& object, const char* name) {
-    const auto found = object.find(name);
-    return object.is_object() && found != object.end() ? &*found : nullptr;
-}
-
 /// <error> in words: "constraint violation: details".
 std::string describe_error(const json& error) {
     const json* word = member(error, "error");

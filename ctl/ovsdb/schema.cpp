@@ -34,12 +34,6 @@ const char* word_of(AtomType type) {
     return kTypeWords.at(static_cast<std::size_t>(type)).word;
 }
 
-/// A member of an object, or null.
-const json* member(const json& object, const char* name) {
-    const auto found = object.find(name);
-    return object.is_object() && found != object.end() ? &*found : nullptr;
-}
-
 /// <base-type>: a word, or an object whose "type" is one.
 std::optional<AtomType> parse_base_type(const json& base) {
     const json* word = base.is_object() ? member(base, "type") : &base;

@@ -259,6 +259,11 @@ Datum map_of(const std::map<std::string, std::int64_t>& pairs) {
     return make_map(pairs);
 }
 
+const json* member(const json& object, const char* name) {
+    const auto found = object.find(name);
+    return object.is_object() && found != object.end() ? &*found : nullptr;
+}
+
 Result<Datum> parse_datum(const json& json) {
     if (const auto* elements = elements_of(json, "set")) {
         return parse_set(*elements);

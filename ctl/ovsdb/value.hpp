@@ -56,6 +56,9 @@ struct Datum {
 [[nodiscard]] Datum map_of(const std::map<std::string, std::string>& pairs);
 [[nodiscard]] Datum map_of(const std::map<std::string, std::int64_t>& pairs);
 
+/// A member of a JSON object; null when it has none, or is no object.
+[[nodiscard]] const nlohmann::json* member(const nlohmann::json& object, const char* name);
+
 /// <value> of RFC 7047 section 5.1. The error names what does not fit.
 [[nodiscard]] Result<Datum> parse_datum(const nlohmann::json& json);
 [[nodiscard]] nlohmann::json to_json(const Datum& datum);
