@@ -14,6 +14,16 @@
 
 namespace culvert::ctl {
 
+std::optional<tunnels::IpAddress> read_ip(unsigned family, std::span<const std::byte> value) {
+    if (family == AF_INET && value.size() == 4) {
+        return tunnels::IpAddress::from_v4(value.data());
+    }
+    if (family == AF_INET6 && value.size() == 16) {
+        return tunnels::IpAddress::from_v6(value.data());
+    }
+    return std::nullopt;
+}
+
 namespace {
 
 constexpr timeval kAnswerTimeout{.tv_sec = 2, .tv_usec = 0};

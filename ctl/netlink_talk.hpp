@@ -10,6 +10,8 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 
 #include <libmnl/libmnl.h>
@@ -40,6 +42,11 @@ struct DatagramBuffer {
 
 /// "No such device" and so on.
 [[nodiscard]] std::string error_text(int error);
+
+/// An address of the family (AF_INET, AF_INET6) in network byte order; nothing when it is not of
+/// that length, or the family is another one.
+[[nodiscard]] std::optional<tunnels::IpAddress>
+read_ip(unsigned family, std::span<const std::byte> value);
 
 /// A request in the making; the sequence number is the talker's.
 class NetlinkRequest {

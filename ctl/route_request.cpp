@@ -30,16 +30,6 @@ struct RouteAnswer {
     std::uint32_t mtu = 0;
 };
 
-std::optional<IpAddress> read_ip(unsigned family, const std::byte* bytes, std::size_t length) {
-    if (family == AF_INET && length == 4) {
-        return IpAddress::from_v4(bytes);
-    }
-    if (family == AF_INET6 && length == 16) {
-        return IpAddress::from_v6(bytes);
-    }
-    return std::nullopt;
-}
-
 int read_metric(const nlattr* attribute, void* result) {
     if (mnl_attr_get_type(attribute) == RTAX_MTU &&
         mnl_attr_validate(attribute, MNL_TYPE_U32) == 0) {
@@ -60,10 +50,10 @@ int read_route_attribute(const nlattr* attribute, void* result) {
         }
         break;
     case RTA_PREFSRC:
-        answer.source = read_ip(family, payload, length);
+        answer.source = read_ip(family, {payload, length});
         break;
     case RTA_GATEWAY:
-        answer.gateway = read_ip(family, payload, length);
+        answer.gateway = read_ip(family, {payload, length});
         break;
     case RTA_VIA: {
         // A gateway of the other family (RFC 5549): its family in front of the address.
@@ -71,7 +61,7 @@ int read_route_attribute(const nlattr* attribute, void* result) {
         if (length > sizeof(via_family)) {
             std::memcpy(&via_family, payload, sizeof(via_family));
             answer.gateway =
-                read_ip(via_family, payload + sizeof(via_family), length - sizeof(via_family));
+                read_ip(via_family, std::span(payload, length).subspan(sizeof(via_family)));
         }
         break;
     }

@@ -17,21 +17,14 @@ namespace {
 
 using tunnels::IpAddress;
 
-std::optional<IpAddress> read_ip(const nlattr* attribute, int family) {
-    const void* payload = mnl_attr_get_payload(attribute);
-    const std::size_t length = mnl_attr_get_payload_len(attribute);
-    if (family == AF_INET && length == 4) {
-        return IpAddress::from_v4(payload);
-    }
-    if (family == AF_INET6 && length == 16) {
-        return IpAddress::from_v6(payload);
-    }
-    return std::nullopt;
+std::optional<IpAddress> address_in(const nlattr* attribute, unsigned family) {
+    const auto* payload = static_cast<const std::byte*>(mnl_attr_get_payload(attribute));
+    return read_ip(family, {payload, mnl_attr_get_payload_len(attribute)});
 }
 
 struct Reading {
     HostRoute route;
-    int family = 0;
+    unsigned family = 0;
     std::uint32_t table = 0;
 };
 
@@ -40,15 +33,15 @@ int read_attribute(const nlattr* attribute, void* result) {
     const bool is_u32 = mnl_attr_get_payload_len(attribute) == sizeof(std::uint32_t);
     switch (mnl_attr_get_type(attribute)) {
     case RTA_DST:
-        if (const auto prefix = read_ip(attribute, reading.family)) {
+        if (const auto prefix = address_in(attribute, reading.family)) {
             reading.route.prefix = *prefix;
         }
         break;
     case RTA_GATEWAY:
-        reading.route.gateway = read_ip(attribute, reading.family);
+        reading.route.gateway = address_in(attribute, reading.family);
         break;
     case RTA_PREFSRC:
-        reading.route.source = read_ip(attribute, reading.family);
+        reading.route.source = address_in(attribute, reading.family);
         break;
     case RTA_OIF:
         if (is_u32) {
