@@ -62,7 +62,7 @@ std::vector<Service::Daemon> Service::chosen() const {
 }
 
 std::string Service::pidfile(const std::string& name) const {
-    return options_.paths.rundir + "/" + name + ".pid";
+    return options_.paths.folders.run + "/" + name + ".pid";
 }
 
 /// The process that the pidfile names, when it holds the file's lock: a file without is left over.
@@ -120,8 +120,8 @@ std::vector<std::string> Service::command(
 }
 
 LocalAnswer Service::start() {
-    mkdir(options_.paths.rundir.c_str(), 0755);
-    mkdir(options_.paths.logdir.c_str(), 0755);
+    mkdir(options_.paths.folders.run.c_str(), 0755);
+    mkdir(options_.paths.folders.log.c_str(), 0755);
     if (options_.force_corefiles) {
         const rlimit core{kCoreBytes, kCoreBytes};
         setrlimit(RLIMIT_CORE, &core);
@@ -160,7 +160,7 @@ bool Service::start_switch() {
     argv.insert(
         argv.end(),
         {"--no-chdir",
-         "--log-file=" + options_.paths.logdir + "/ovs-vswitchd.log",
+         "--log-file=" + options_.paths.folders.log + "/ovs-vswitchd.log",
          "--pidfile=" + pidfile("ovs-vswitchd"),
          "--detach"}
     );
@@ -183,7 +183,7 @@ bool Service::stop_daemon(const Daemon& daemon) {
         {"ovs-appctl",
          "--timeout=5",
          "-t",
-         options_.paths.rundir + "/" + daemon.name + "." + number + ".ctl",
+         options_.paths.folders.run + "/" + daemon.name + "." + number + ".ctl",
          "exit"}
     ));
     using namespace std::chrono_literals;

@@ -136,7 +136,7 @@ bool Service::launch_database() {
          "--certificate=db:Open_vSwitch,SSL,certificate",
          "--bootstrap-ca-cert=db:Open_vSwitch,SSL,ca_cert",
          "--no-chdir",
-         "--log-file=" + options_.paths.logdir + "/ovsdb-server.log",
+         "--log-file=" + options_.paths.folders.log + "/ovsdb-server.log",
          "--pidfile=" + pidfile("ovsdb-server"),
          "--detach"}
     );
@@ -168,7 +168,7 @@ bool Service::set_up_database() {
 
 /// What --system-id says; "random" is made once and kept in system-id.conf.
 std::string Service::read_system_id() {
-    const std::string folder = options_.paths.sysconfdir + "/openvswitch";
+    const std::string& folder = options_.paths.folders.configuration;
     const std::string file = folder + "/system-id.conf";
     if (options_.system_id != "random") {
         return options_.system_id;
@@ -185,7 +185,7 @@ std::string Service::read_system_id() {
 }
 
 bool Service::set_system_ids() {
-    const std::string folder = options_.paths.sysconfdir + "/openvswitch";
+    const std::string& folder = options_.paths.folders.configuration;
     std::vector<std::string> words{"set", "Open_vSwitch", "."};
     const auto version = run({options_.paths.vswitchd, "--version"});
     if (version && version->ok()) {
@@ -198,7 +198,7 @@ bool Service::set_system_ids() {
     } else {
         words.push_back("external-ids:system-id=\"" + id + "\"");
     }
-    words.push_back("external-ids:rundir=\"" + options_.paths.rundir + "\"");
+    words.push_back("external-ids:rundir=\"" + options_.paths.folders.run + "\"");
     const std::string type = either(
         either(options_.system_type, read_line(folder + "/system-type.conf")),
         either(os_release("ID"), "unknown")
@@ -260,7 +260,7 @@ bool Service::add_managers() {
         {"ovs-appctl",
          "--timeout=10",
          "-t",
-         options_.paths.rundir + "/ovsdb-server." + std::to_string(*pid) + ".ctl",
+         options_.paths.folders.run + "/ovsdb-server." + std::to_string(*pid) + ".ctl",
          "ovsdb-server/add-remote",
          "db:Open_vSwitch,Open_vSwitch,manager_options"}
     );

@@ -161,10 +161,8 @@ private:
 
 ServicePaths ServicePaths::from_environment() {
     ServicePaths paths;
-    paths.rundir = setting("OVS_RUNDIR", "/var/run/openvswitch");
-    paths.logdir = setting("OVS_LOGDIR", "/var/log/openvswitch");
-    paths.sysconfdir = setting("OVS_SYSCONFDIR", "/etc");
-    paths.dbdir = setting("OVS_DBDIR", paths.sysconfdir + "/openvswitch");
+    paths.folders =
+        find_ovs_folders([](const char* name) -> const char* { return std::getenv(name); });
     paths.pkgdatadir = setting("OVS_PKGDATADIR", "/usr/share/openvswitch");
     const std::string sbindir = setting("OVS_SBINDIR", "");
     paths.vswitchd = (sbindir.empty() ? CULVERT_VSWITCHD_FOLDER : sbindir) + "/ovs-vswitchd";
@@ -180,8 +178,8 @@ const std::vector<OptionEntry>& service_option_entries() {
 Checked<ServiceOptions> read_service_options(const LocalCall& call) {
     ServiceOptions options;
     options.paths = ServicePaths::from_environment();
-    options.db_file = options.paths.dbdir + "/conf.db";
-    options.db_sock = options.paths.rundir + "/db.sock";
+    options.db_file = options.paths.folders.database + "/conf.db";
+    options.db_sock = options.paths.folders.run + "/db.sock";
     options.db_schema = options.paths.pkgdatadir + "/vswitch.ovsschema";
     Reader reader(call);
     reader.read("--system-id", options.system_id);

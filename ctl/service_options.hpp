@@ -9,16 +9,14 @@
 #include <vector>
 
 #include "ctl/local_command.hpp"
+#include "ctl/ovs_folders.hpp"
 
 namespace culvert::ctl {
 
 /// From the environment (OVS_RUNDIR, OVS_LOGDIR, OVS_DBDIR, OVS_SYSCONFDIR, OVS_PKGDATADIR,
 /// OVS_SBINDIR), else where Debian's packages have them.
 struct ServicePaths {
-    std::string rundir;
-    std::string logdir;
-    std::string dbdir;
-    std::string sysconfdir;
+    OvsFolders folders;
     std::string pkgdatadir;
     std::string vswitchd;  ///< culvertd by the name ovs-vswitchd.
 

@@ -230,19 +230,6 @@ std::string refusal(int letter, const std::string& word) {
 
 }  // namespace
 
-OvsFolders find_ovs_folders(const std::function<const char*(const char*)>& environment) {
-    const auto find = [&](const char* name, const std::string& otherwise) {
-        const char* value = environment(name);
-        return value != nullptr && *value != '\0' ? std::string(value) : otherwise;
-    };
-    OvsFolders folders;
-    folders.run = find("OVS_RUNDIR", "/var/run/openvswitch");
-    folders.log = find("OVS_LOGDIR", "/var/log/openvswitch");
-    folders.configuration = find("OVS_SYSCONFDIR", "/etc") + "/openvswitch";
-    folders.database = find("OVS_DBDIR", folders.configuration);
-    return folders;
-}
-
 bool wants_vswitchd(const std::vector<std::string>& arguments) {
     if (!arguments.empty() &&
         std::filesystem::path(arguments[0]).filename().string() == kVswitchdName) {

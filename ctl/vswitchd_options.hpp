@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "ctl/ovs_folders.hpp"
 #include "dataplane/result.hpp"
 
 namespace culvert::ctl {
@@ -19,17 +20,6 @@ using dataplane::Result;
 inline constexpr const char* kVswitchdName = "ovs-vswitchd";
 /// The Open vSwitch that the daemon answers for: that of its database schema and tools' formats.
 inline constexpr const char* kOvsVersion = "3.1.0";
-
-/// Where OVS's files are: the environment's OVS_RUNDIR, OVS_LOGDIR, OVS_DBDIR, OVS_SYSCONFDIR, or
-/// the places of Debian's and XenServer's packages.
-struct OvsFolders {
-    std::string run;
-    std::string log;
-    std::string database;
-    std::string configuration;  ///< .../openvswitch
-};
-[[nodiscard]] OvsFolders find_ovs_folders(const std::function<const char*(const char*)>& environment
-);
 
 struct VswitchdOptions {
     enum class Action : std::uint8_t { run, help, version };
