@@ -133,6 +133,16 @@ class OvsHost:
             return
         wait_until(applied, f"{self.name} applied configuration {sequence}", timeout_s)
 
+    # machines
+
+    def wire_machines(self, count: int = 2) -> list[Namespace]:
+        """Machine N has 10.0.0.N at its eth0; the other end, vifN, is in no bridge yet."""
+        machines = [self.host.lab.namespace(f"vm{index}") for index in range(1, count + 1)]
+        for index, machine in enumerate(machines, 1):
+            self.host.lab.wire(self.host, f"vif{index}", machine, "eth0")
+            machine.add_address("eth0", f"10.0.0.{index}/24")
+        return machines
+
     # tools
 
     def vsctl(self, *arguments: object, check: bool = True) -> str:

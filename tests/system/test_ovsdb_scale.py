@@ -88,10 +88,7 @@ def _transact(switch: OvsHost, operations: list[dict]) -> None:
 def test_a_thousand_tunnels_and_two_hundred_bridges(lab: Lab, build, capsys) -> None:
     host = lab.namespace("h")
     switch = OvsHost(host, build)
-    vms = [lab.namespace(f"vm{index}") for index in (1, 2)]
-    for index, vm in enumerate(vms, 1):
-        lab.wire(host, f"vif{index}", vm, "eth0")
-        vm.add_address("eth0", f"10.0.0.{index}/24")
+    vms = switch.wire_machines()
     switch.start()
     switch.vsctl("add-br", "br0", "--", "add-port", "br0", "vif1", "--", "add-port", "br0", "vif2")
     wait_for_ping(vms[0], "10.0.0.2")

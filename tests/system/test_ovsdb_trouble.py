@@ -26,10 +26,7 @@ def bridged(lab: Lab, build):
     """A host whose bridge joins two virtual machines."""
     host = lab.namespace("h")
     switch = OvsHost(host, build)
-    vms = [lab.namespace(f"vm{index}") for index in (1, 2)]
-    for index, vm in enumerate(vms, 1):
-        lab.wire(host, f"vif{index}", vm, "eth0")
-        vm.add_address("eth0", f"10.0.0.{index}/24")
+    vms = switch.wire_machines()
     switch.start()
     switch.vsctl("add-br", "br0", "--", "add-port", "br0", "vif1", "--", "add-port", "br0", "vif2")
     wait_for_ping(vms[0], "10.0.0.2")
@@ -205,10 +202,7 @@ class Cluster:
 def test_a_cluster_that_loses_its_leader(lab: Lab, build) -> None:
     host = lab.namespace("h")
     switch = OvsHost(host, build)
-    vms = [lab.namespace(f"vm{index}") for index in (1, 2)]
-    for index, vm in enumerate(vms, 1):
-        lab.wire(host, f"vif{index}", vm, "eth0")
-        vm.add_address("eth0", f"10.0.0.{index}/24")
+    vms = switch.wire_machines()
     cluster = Cluster(host, switch.directory)
 
     def vsctl(*words: str) -> str:
