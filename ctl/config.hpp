@@ -126,6 +126,7 @@ struct DesiredState {
     WorkerConfig workers;
     FlowCacheConfig flow_cache;
     FirewallConfig firewall;
+    IkeDaemonConfig ike;
     std::vector<BridgeConfig> bridges;
     std::vector<PortConfig> ports;
     std::vector<BondConfig> bonds;
@@ -138,7 +139,8 @@ struct DesiredState {
 
     /// The same daemon with nothing to forward: what a start begins from.
     [[nodiscard]] DesiredState without_items() const {
-        return {daemon, dpdk, workers, flow_cache, firewall, {}, {}, {}, {}, false, keep_devices};
+        return {
+            daemon, dpdk, workers, flow_cache, firewall, ike, {}, {}, {}, {}, false, keep_devices};
     }
 };
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "ctl/config_item.hpp"
+#include "ctl/esp_config.hpp"
 #include "dataplane/oversize.hpp"
 #include "tunnels/address.hpp"
 #include "tunnels/ecn.hpp"
@@ -68,9 +69,15 @@ struct TunnelConfig {  // [[tunnel]]
     std::optional<std::uint16_t> gbp_admit;  ///< Received frames with another id are dropped.
     std::vector<GeneveOption> options;  ///< geneve: sent, and known when received (class and type).
 
+    std::optional<EspConfig> esp;  ///< [tunnel.esp]; not beside ike.
+    std::optional<IkeConfig> ike;  ///< [tunnel.ike]
+
     VlanConfig vlan;
     Origin origin;
     bool operator==(const TunnelConfig&) const = default;
+
+    /// It neither sends nor accepts a clear packet.
+    [[nodiscard]] bool is_encrypted() const { return esp || ike; }
 
     [[nodiscard]] dataplane::Oversize effective_oversize() const {
         return oversize.value_or(

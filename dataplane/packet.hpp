@@ -91,6 +91,15 @@ inline void set_group_policy(rte_mbuf* m, std::optional<std::uint16_t> id) noexc
     m->hash.fdir.hi = id ? kGroupPolicyPresent | *id : 0;
 }
 
+/// The inbound SA that a packet was opened by, an id of SaParameters; 0: it came in clear. It
+/// stands in place of the RSS hash, which is not used.
+[[nodiscard]] inline std::uint32_t association(const rte_mbuf* m) noexcept {
+    return m->hash.fdir.lo;
+}
+inline void set_association(rte_mbuf* m, std::uint32_t id) noexcept {
+    m->hash.fdir.lo = id;
+}
+
 /// The contiguous first bytes.
 [[nodiscard]] inline std::span<std::byte> head(rte_mbuf* m) noexcept {
     return {rte_pktmbuf_mtod(m, std::byte*), m->data_len};

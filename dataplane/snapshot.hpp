@@ -21,6 +21,7 @@
 #include "dataplane/oversize.hpp"
 #include "dataplane/peer_table.hpp"
 #include "dataplane/port.hpp"
+#include "dataplane/sa_table.hpp"
 #include "tunnels/address.hpp"
 #include "tunnels/ecn.hpp"
 #include "tunnels/geneve_options.hpp"
@@ -123,7 +124,11 @@ struct TunnelView {
         kPortNone;  ///< kPortNone: the next hop's port is unknown, flood `out_bridge`.
     std::uint16_t out_bridge = 0;
     std::uint16_t out_vlan = kVlanNone;
+    /// IP bytes of the largest packet with the tunnel's headers, and of one on the wire: the same
+    /// but where ESP adds to it.
     std::uint32_t underlay_mtu = 0;
+    std::uint32_t wire_mtu = 0;
+    std::shared_ptr<const EspPolicy> esp;  ///< Null: in clear.
     TunnelTransmit transmit;
     TunnelReceive receive;
     std::shared_ptr<TunnelSequence> sequence;
@@ -155,6 +160,7 @@ struct Snapshot {
     std::vector<BondView> bonds;
     std::vector<Listener> listeners;
     PeerTable peers;
+    SaTable associations;  ///< Inbound.
     std::unordered_set<IpAddress> local_addresses;
     std::shared_ptr<const Admission> admission;  ///< Null: every tunnel packet is let in.
     std::vector<std::vector<RxQueue>> rx;        ///< By worker.

@@ -52,6 +52,13 @@ namespace culvert::tunnels {
     X(lisp_flags,             "The LISP flags contradict each other (RFC 9300 section 5.3).") \
     X(tunnel_unknown_peer,    "No tunnel of this type has this remote address.") \
     X(tunnel_unknown_key,     "The remote address is known, but not with this key or VNI, or not with this kind of payload.") \
+    X(esp_malformed,          "The ESP packet is cut off, its length is none of its cipher's, or its padding is wrong (RFC 4303 section 2.4).") \
+    X(esp_unknown_spi,        "No security association has this SPI and destination address.") \
+    X(esp_replay,             "The ESP sequence number was received before, or is left of the replay window (RFC 4303 section 3.4.3).") \
+    X(esp_not_authentic,      "The integrity check value of the ESP packet is wrong: it was changed on its way, or made with another key.") \
+    X(esp_policy,             "What came out of an ESP packet is not of a tunnel that its security association is for.") \
+    X(esp_required,           "The tunnel is encrypted: the packet came in clear, or there is no key to send it by.") \
+    X(esp_sequence,           "The outbound security association has no sequence number left, or none that is safe to use yet.") \
     X(firewall,               "The host's firewall (INPUT) does not let the tunnel packet in; see culvert-ctl firewall show.") \
     X(inner_malformed,        "The decapsulated frame is shorter than an Ethernet header, or the packet than its IP header.") \
     X(ecn_illegal,            "The outer packet is marked Congestion Experienced and the inner one is Not-ECT (RFC 6040 section 4.2).") \
