@@ -57,6 +57,8 @@ struct EspTrailer {
 /// RFC 4303.
 [[nodiscard]] std::optional<EspTrailer> parse_esp_trailer(std::span<const std::byte> end) noexcept;
 
+struct EspExpandedKey;
+
 /// The expanded key of one SA. Immutable, shared by threads, wiped at the end. Not copyable.
 class EspKey {
 public:
@@ -70,9 +72,8 @@ public:
 
 private:
     friend class EspEngine;
-    struct Expanded;
     EspAlgorithm algorithm_;
-    std::unique_ptr<Expanded> expanded_;
+    std::unique_ptr<EspExpandedKey> expanded_;
 };
 
 /// A part of a packet that is contiguous in memory.
@@ -83,8 +84,8 @@ struct EspPiece {
 
 /// One packet, changed where it lies.
 struct EspPacket {
-    /// ESP header to the end of the ICV, in order; header and IV are whole in the first one, the
-    /// ICV is whole in the last one. Most packets have one piece.
+    /// ESP header to the end of the ICV, in order, at most 64 KiB; header and IV are whole in the
+    /// first one, the ICV is whole in the last one. Most packets have one piece.
     std::span<const EspPiece> pieces;
     std::uint64_t sequence = 0;  ///< All 64 bits.
     bool is_authentic = false;   ///< Of open().

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -24,8 +25,10 @@ public:
     static constexpr std::uint32_t kPacketsMin = 64;
     static constexpr std::uint32_t kPacketsMax = 4096;
 
-    /// `packets`: the width, a multiple of 64 within the bounds. `extended`: 64-bit numbers.
-    ReplayWindow(std::uint32_t packets, bool extended) noexcept;
+    /// `packets`: the width; outside of the bounds the nearest one, rounded up to a multiple of 64.
+    /// `extended`: 64-bit numbers. `highest`: no number up to it is taken any more (of an SA that
+    /// somebody else received for before).
+    ReplayWindow(std::uint32_t packets, bool extended, std::uint64_t highest = 0) noexcept;
 
     /// The whole number of a packet that carries `low`.
     [[nodiscard]] std::uint64_t infer(std::uint32_t low) const noexcept;
@@ -38,10 +41,15 @@ public:
     [[nodiscard]] bool is_extended() const noexcept { return extended_; }
 
 private:
-    static constexpr std::size_t kWords = kPacketsMax / 64 + 1;  // RFC 6479: one block in spare.
+    // A ring of words, one bit a number, as in RFC 6479: one word more than the width, because the
+    // window starts and ends inside of words, and a power of two of them.
+    static constexpr std::size_t kWords = std::bit_ceil(kPacketsMax / 64 + 1);
 
-    std::uint64_t highest_ = 0;
+    [[nodiscard]] std::uint64_t& word_of(std::uint64_t sequence) noexcept;
+
+    std::uint64_t highest_;
     std::uint32_t packets_;
+    std::uint32_t ring_mask_;
     bool extended_;
     std::array<std::uint64_t, kWords> seen_{};
 };

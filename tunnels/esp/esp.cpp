@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Keys and engine of ESP. See esp.hpp; the ciphers are in gcm.cpp, cbc.cpp and chacha.cpp.
+
+#include "tunnels/esp/esp.hpp"
+
+#include <algorithm>
+#include <new>
+#include <random>
+#include <type_traits>
+
+#include "tunnels/endian.hpp"
+#include "tunnels/esp/cipher.hpp"
+
+namespace culvert::tunnels {
+
+static_assert(std::is_trivially_copyable_v<EspExpandedKey>, "It is wiped as bytes.");
+static_assert(std::is_trivially_destructible_v<EspScratch>, "It is wiped as bytes.");
+
+IpsecMb make_ipsec_mb() {
+    IpsecMb manager(alloc_mb_mgr(0));
+    if (manager == nullptr) {
+        throw std::bad_alloc();
+    }
+    IMB_ARCH architecture = IMB_ARCH_NONE;
+    init_mb_mgr_auto(manager.get(), &architecture);
+    return manager;
+}
+
+namespace {
+
+/// For what only reads the table of functions: expanding keys, on any thread.
+const IMB_MGR& functions() {
+    static const IpsecMb manager = make_ipsec_mb();
+    return *manager;
+}
+
+void expand_gcm(GcmExpandedKey& gcm, std::span<const std::byte> key) {
+    const IMB_MGR& mb = functions();
+    if (key.size() == IMB_KEY_128_BYTES) {
+        gcm.seal = {mb.gcm128_enc, mb.gcm128_enc_update, mb.gcm128_enc_finalize};
+        gcm.open = {mb.gcm128_dec, mb.gcm128_dec_update, mb.gcm128_dec_finalize};
+        gcm.init = mb.gcm128_init;
+        gcm.gmac_init = mb.gmac128_init;
+        gcm.gmac_update = mb.gmac128_update;
+        gcm.gmac_finalize = mb.gmac128_finalize;
+        mb.gcm128_pre(key.data(), &gcm.key);
+    } else {
+        gcm.seal = {mb.gcm256_enc, mb.gcm256_enc_update, mb.gcm256_enc_finalize};
+        gcm.open = {mb.gcm256_dec, mb.gcm256_dec_update, mb.gcm256_dec_finalize};
+        gcm.init = mb.gcm256_init;
+        gcm.gmac_init = mb.gmac256_init;
+        gcm.gmac_update = mb.gmac256_update;
+        gcm.gmac_finalize = mb.gmac256_finalize;
+        mb.gcm256_pre(key.data(), &gcm.key);
+    }
+}
+
+/// The first block of a hash of HMAC (RFC 2104), hashed.
+void hash_first_block(
+    std::span<const std::byte> key, std::byte pad, CbcExpandedKey::Digest& digest
+) {
+    std::array<std::byte, 64> block{};
+    block.fill(pad);
+    for (std::size_t i = 0; i < key.size(); ++i) {
+        block[i] ^= key[i];
+    }
+    functions().sha256_one_block(block.data(), digest.data());
+    wipe(block);
+}
+
+void expand_iv_key(CbcExpandedKey& cbc) {
+    std::random_device random;
+    std::array<unsigned, 4> key{};
+    std::generate(key.begin(), key.end(), std::ref(random));
+    alignas(16) CbcExpandedKey::RoundKeys unused{};
+    functions().keyexp_128(key.data(), cbc.iv.data(), unused.data());
+    wipe(std::as_writable_bytes(std::span(key)));
+    wipe(std::as_writable_bytes(std::span(unused)));
+    cbc.encipher_iv = functions().aes128_cfb_one;
+}
+
+void expand_cbc(
+    CbcExpandedKey& cbc, std::span<const std::byte> key, std::span<const std::byte> integrity
+) {
+    const IMB_MGR& mb = functions();
+    const bool is_128 = key.size() == IMB_KEY_128_BYTES;
+    cbc.key_bytes = is_128 ? IMB_KEY_128_BYTES : IMB_KEY_256_BYTES;
+    (is_128 ? mb.keyexp_128 : mb.keyexp_256)(key.data(), cbc.encipher.data(), cbc.decipher.data());
+    hash_first_block(integrity, std::byte{0x36}, cbc.inner);
+    hash_first_block(integrity, std::byte{0x5c}, cbc.outer);
+    expand_iv_key(cbc);
+}
+
+}  // namespace
+
+EspKey::EspKey(EspAlgorithm algorithm, const Secret& key)
+    : algorithm_(algorithm), expanded_(std::make_unique<EspExpandedKey>()) {
+    const EspAlgorithmRow& row = row_of(algorithm);
+    const auto cipher = key.bytes().first(row.cipher_key_bytes);
+    const auto rest = key.bytes().subspan(row.cipher_key_bytes);
+    switch (algorithm) {
+    case EspAlgorithm::aes_gcm_128:
+    case EspAlgorithm::aes_gcm_256:
+    case EspAlgorithm::aes_gmac_128:
+    case EspAlgorithm::aes_gmac_256:
+        expand_gcm(expanded_->gcm, cipher);
+        break;
+    case EspAlgorithm::aes_cbc_128_sha256:
+    case EspAlgorithm::aes_cbc_256_sha256:
+        expand_cbc(expanded_->cbc, cipher, rest);
+        break;
+    case EspAlgorithm::chacha20_poly1305:
+        std::copy(cipher.begin(), cipher.end(), expanded_->chacha.begin());
+        break;
+    }
+    if (row.salt_bytes == sizeof expanded_->salt) {
+        std::memcpy(&expanded_->salt, rest.data(), sizeof expanded_->salt);
+    }
+}
+
+EspKey::~EspKey() {
+    wipe(std::as_writable_bytes(std::span(expanded_.get(), 1)));
+}
+
+struct EspEngine::Impl {
+    IpsecMb manager = make_ipsec_mb();
+    EspScratch scratch{};
+};
+
+EspEngine::EspEngine() : impl_(std::make_unique<Impl>()) {}
+
+EspEngine::~EspEngine() {
+    wipe(std::as_writable_bytes(std::span(&impl_->scratch, 1)));
+}
+
+void EspEngine::seal(
+    const EspKey& key, std::uint32_t spi, bool extended, std::span<EspPacket> packets
+) noexcept {
+    while (!packets.empty()) {
+        const EspBurst burst{
+            .key = *key.expanded_,
+            .scratch = impl_->scratch,
+            .manager = impl_->manager.get(),
+            .spi_be = swap_bytes(spi),
+            .extended = extended,
+            .packets = packets.first(std::min(packets.size(), kEspBurst))};
+        std::size_t done = burst.packets.size();
+        switch (key.algorithm_) {
+        case EspAlgorithm::aes_gcm_128:
+        case EspAlgorithm::aes_gcm_256:
+            seal_gcm(burst);
+            break;
+        case EspAlgorithm::aes_gmac_128:
+        case EspAlgorithm::aes_gmac_256:
+            seal_gmac(burst);
+            break;
+        case EspAlgorithm::aes_cbc_128_sha256:
+        case EspAlgorithm::aes_cbc_256_sha256:
+            done = seal_cbc(burst);
+            break;
+        case EspAlgorithm::chacha20_poly1305:
+            seal_chacha(burst);
+            break;
+        }
+        packets = packets.subspan(done);
+    }
+}
+
+void EspEngine::open(const EspKey& key, bool extended, std::span<EspPacket> packets) noexcept {
+    while (!packets.empty()) {
+        const EspBurst burst{
+            .key = *key.expanded_,
+            .scratch = impl_->scratch,
+            .manager = impl_->manager.get(),
+            .spi_be = 0,
+            .extended = extended,
+            .packets = packets.first(std::min(packets.size(), kEspBurst))};
+        std::size_t done = burst.packets.size();
+        switch (key.algorithm_) {
+        case EspAlgorithm::aes_gcm_128:
+        case EspAlgorithm::aes_gcm_256:
+            open_gcm(burst);
+            break;
+        case EspAlgorithm::aes_gmac_128:
+        case EspAlgorithm::aes_gmac_256:
+            open_gmac(burst);
+            break;
+        case EspAlgorithm::aes_cbc_128_sha256:
+        case EspAlgorithm::aes_cbc_256_sha256:
+            done = open_cbc(burst);
+            break;
+        case EspAlgorithm::chacha20_poly1305:
+            open_chacha(burst);
+            break;
+        }
+        packets = packets.subspan(done);
+    }
+}
+
+}  // namespace culvert::tunnels
