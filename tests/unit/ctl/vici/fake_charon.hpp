@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// For tests of what talks to charon: runs an io_context until something holds, and plays a charon
+// at a vici socket, on the same thread, that answers as the test wants and remembers what it was
+// asked.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/write.hpp>
+#include <gtest/gtest.h>
+
+#include "ctl/vici/message.hpp"
+
+namespace culvert::ctl::vici::testing {
+
+/// A folder that is removed with everything in it. Its path is short, as a socket's must be.
+class Folder {
+public:
+    Folder() {
+        std::string name =
+            (std::filesystem::temp_directory_path() / "culvert-vici-XXXXXX").string();
+        EXPECT_NE(::mkdtemp(name.data()), nullptr);
+        path_ = name;
+    }
+    ~Folder() { std::filesystem::remove_all(path_); }
+    Folder(const Folder&) = delete;
+    Folder& operator=(const Folder&) = delete;
+
+    [[nodiscard]] std::string file(const std::string& name) const {
+        return (path_ / name).string();
+    }
+
+private:
+    std::filesystem::path path_;
+};
+
+/// Runs handlers until `holds`; false when it does not within a minute, so that a defect fails a
+/// test and does not hang it.
+inline bool run_until(boost::asio::io_context& io, const std::function<bool()>& holds) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+    while (!holds()) {
+        if (std::chrono::steady_clock::now() > end) {
+            return false;
+        }
+        if (io.stopped()) {
+            io.restart();
+        }
+        io.run_one_for(std::chrono::milliseconds(10));
+    }
+    return true;
+}
+
+class FakeCharon {
+public:
+    using Unix = boost::asio::local::stream_protocol;
+    /// Makes the answer to a command; nothing: it is not answered.
+    using Command = std::function<std::optional<Message>(const Message&)>;
+
+    FakeCharon(boost::asio::io_context& io, const std::string& path)
+        : acceptor_(io, Unix::endpoint(path)), socket_(io) {
+        accept();
+    }
+
+    static Message success() { return Message().add("success", std::string("yes")); }
+    static Message refusal(const std::string& reason) {
+        return Message().add("success", std::string("no")).add("errmsg", reason);
+    }
+
+    std::map<std::string, Command> commands;
+    std::set<std::string> unknown_events;
+    std::vector<Packet> asked;  ///< Requests, in order.
+    std::set<std::string> registered;
+    unsigned connections = 0;
+
+    [[nodiscard]] std::vector<Message> asked_for(const std::string& name) const {
+        std::vector<Message> found;
+        for (const Packet& packet : asked) {
+            if (packet.name == name) {
+                found.push_back(packet.message);
+            }
+        }
+        return found;
+    }
+    void raise(const std::string& event, Message message) {
+        send(*encode({Operation::event, event, std::move(message)}));
+    }
+    void send(const std::string& bytes) {
+        boost::system::error_code ignored;
+        boost::asio::write(socket_, boost::asio::buffer(bytes), ignored);
+    }
+    void hang_up() {
+        boost::system::error_code ignored;
+        socket_.close(ignored);
+    }
+
+private:
+    void accept() {
+        acceptor_.async_accept([this](boost::system::error_code error, Unix::socket socket) {
+            if (error) {
+                return;
+            }
+            socket_ = std::move(socket);
+            stream_ = {};
+            registered.clear();
+            ++connections;
+            read();
+            accept();
+        });
+    }
+    void read() {
+        socket_.async_read_some(
+            boost::asio::buffer(buffer_),
+            [this](boost::system::error_code error, std::size_t count) {
+                if (error) {
+                    return;
+                }
+                auto packets = stream_.feed({buffer_.data(), count});
+                ASSERT_TRUE(packets.has_value()) << packets.error();
+                for (Packet& packet : *packets) {
+                    answer(std::move(packet));
+                }
+                read();
+            }
+        );
+    }
+    void answer(Packet packet) {
+        if (packet.operation == Operation::register_event) {
+            const bool known = !unknown_events.contains(packet.name);
+            if (known) {
+                registered.insert(packet.name);
+            }
+            send(*encode({known ? Operation::event_confirmed : Operation::unknown_event, {}, {}}));
+            return;
+        }
+        const auto command = commands.find(packet.name);
+        if (packet.name == "version") {
+            send(*encode({Operation::response, {}, Message().add("daemon", std::string("charon"))})
+            );
+            return;
+        }
+        asked.push_back(packet);
+        if (command == commands.end()) {
+            send(*encode({Operation::unknown_command, {}, {}}));
+        } else if (auto message = command->second(packet.message)) {
+            send(*encode({Operation::response, {}, std::move(*message)}));
+        }
+    }
+
+    Unix::acceptor acceptor_;
+    Unix::socket socket_;
+    std::array<char, 4096> buffer_{};
+    PacketStream stream_;
+};
+
+}  // namespace culvert::ctl::vici::testing
