@@ -303,7 +303,14 @@ const Message* Message::section(std::string_view name) const {
     return find<Message>(entries_, name);
 }
 
-bool Message::operator==(const Message&) const = default;
+// Written out: they are each other's, which clang 14 does not find its way out of.
+bool Message::operator==(const Message& other) const {
+    return entries_ == other.entries_;
+}
+
+bool Entry::operator==(const Entry& other) const {
+    return name == other.name && value == other.value;
+}
 
 Result<std::string> encode(const Packet& packet) {
     std::size_t bytes = 1;

@@ -42,7 +42,7 @@ public:
     [[nodiscard]] std::string_view text(std::string_view name) const;
     [[nodiscard]] const List* list(std::string_view name) const;
     [[nodiscard]] const Message* section(std::string_view name) const;
-    bool operator==(const Message&) const;
+    bool operator==(const Message& other) const;
 
 private:
     std::vector<Entry> entries_;
@@ -52,7 +52,7 @@ struct Entry {
     std::string name;
     /// A secret is sent like any other value, and wiped.
     std::variant<std::string, PrivateText, Message::List, Message> value;
-    bool operator==(const Entry&) const = default;
+    bool operator==(const Entry& other) const;
 };
 
 enum class Operation : std::uint8_t {
