@@ -13,6 +13,8 @@ namespace culvert::tunnels {
 
 inline constexpr std::size_t kAeadFrontBytes = kEspHeaderBytes + 8;
 inline constexpr std::size_t kAeadNonceBytes = 12;
+/// SPI and the 64-bit number.
+inline constexpr std::size_t kAeadExtendedHeadBytes = kEspHeaderBytes + 4;
 
 /// Salt and IV (RFC 4106 section 4, RFC 7634 section 2).
 inline void write_nonce(EspScratch::Block& nonce, std::uint32_t salt, std::uint64_t iv) noexcept {
@@ -38,40 +40,53 @@ struct AeadHead {
 
 [[nodiscard]] inline AeadHead head_of(const EspBurst& burst, std::size_t i) noexcept {
     if (burst.extended) {
-        return {burst.scratch.heads[i].data(), kEspHeaderBytes + 4};
+        return {burst.scratch.heads[i].data(), kAeadExtendedHeadBytes};
     }
     return {burst.packets[i].pieces.front().data, kEspHeaderBytes};
 }
 
-/// Writes headers, IVs, nonces and additional data.
-inline void prepare_seal(const EspBurst& burst) noexcept {
-    EspScratch& scratch = burst.scratch;
+/// Nonce and additional data of packet i.
+template <bool kExtended>
+[[gnu::always_inline]] inline void
+prepare(const EspBurst& burst, EspScratch& scratch, std::size_t i, std::uint64_t iv) noexcept {
+    write_nonce(scratch.nonces[i], burst.key.salt, iv);
+    if constexpr (kExtended) {
+        const EspPacket& packet = burst.packets[i];
+        write_head(scratch.heads[i], packet.pieces.front().data, packet.sequence);
+    }
+}
+
+// The burst by value: what is written into packets cannot change it, as the compiler then knows.
+
+template <bool kExtended>
+void prepare_seal_of(const EspBurst burst) noexcept {
     for (std::size_t i = 0; i < burst.packets.size(); ++i) {
         const EspPacket& packet = burst.packets[i];
         std::byte* const header = packet.pieces.front().data;
         const std::uint64_t iv = swap_bytes(packet.sequence);
         write_header(header, burst.spi_be, iv);
         std::memcpy(header + kEspHeaderBytes, &iv, sizeof iv);
-        write_nonce(scratch.nonces[i], burst.key.salt, iv);
-        if (burst.extended) {
-            write_head(scratch.heads[i], header, packet.sequence);
-        }
+        prepare<kExtended>(burst, burst.scratch, i, iv);
     }
+}
+
+template <bool kExtended>
+void prepare_open_of(const EspBurst burst) noexcept {
+    for (std::size_t i = 0; i < burst.packets.size(); ++i) {
+        std::uint64_t iv = 0;
+        std::memcpy(&iv, burst.packets[i].pieces.front().data + kEspHeaderBytes, sizeof iv);
+        prepare<kExtended>(burst, burst.scratch, i, iv);
+    }
+}
+
+/// Writes headers, IVs, nonces and additional data.
+inline void prepare_seal(const EspBurst& burst) noexcept {
+    burst.extended ? prepare_seal_of<true>(burst) : prepare_seal_of<false>(burst);
 }
 
 /// Nonces and additional data of received packets.
 inline void prepare_open(const EspBurst& burst) noexcept {
-    EspScratch& scratch = burst.scratch;
-    for (std::size_t i = 0; i < burst.packets.size(); ++i) {
-        const EspPacket& packet = burst.packets[i];
-        const std::byte* const header = packet.pieces.front().data;
-        std::uint64_t iv = 0;
-        std::memcpy(&iv, header + kEspHeaderBytes, sizeof iv);
-        write_nonce(scratch.nonces[i], burst.key.salt, iv);
-        if (burst.extended) {
-            write_head(scratch.heads[i], header, packet.sequence);
-        }
-    }
+    burst.extended ? prepare_open_of<true>(burst) : prepare_open_of<false>(burst);
 }
 
 /// Compares the ICVs that were calculated with those received.

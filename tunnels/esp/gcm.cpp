@@ -23,29 +23,38 @@ void gcm_in_pieces(
     calls.finalize(&gcm.key, &context, octets(icv), kEspIcvBytes);
 }
 
-/// `icv`: where packet i's goes.
-template <typename IcvOf>
-void gcm(const EspBurst& burst, const GcmCalls& calls, IcvOf icv) noexcept {
-    const gcm_key_data& key = burst.key.gcm.key;
-    for (std::size_t i = 0; i < burst.packets.size(); ++i) {
-        const EspPacket& packet = burst.packets[i];
-        if (packet.pieces.size() != 1) [[unlikely]] {
-            gcm_in_pieces(burst, calls, i, icv(i));
+/// Where ICVs go.
+enum class IcvTo : std::uint8_t { packet, scratch };
+
+/// What does not change from packet to packet is in constants, and in variables of its own, as the
+/// compiler has to think that a cipher changes everything else.
+template <IcvTo kIcvTo, bool kExtended>
+void gcm(const EspBurst& burst, const GcmCalls& calls) noexcept {
+    EspScratch& scratch = burst.scratch;
+    const gcm_key_data* const key = &burst.key.gcm.key;
+    const aes_gcm_enc_dec_t whole = calls.whole;
+    const std::span<EspPacket> packets = burst.packets;
+    for (std::size_t i = 0; i < packets.size(); ++i) {
+        if (packets[i].pieces.size() != 1) [[unlikely]] {
+            std::byte* const icv =
+                kIcvTo == IcvTo::packet ? icv_of(packets[i]) : scratch.icvs[i].data();
+            gcm_in_pieces(burst, calls, i, icv);
             continue;
         }
-        const EspPiece& piece = packet.pieces.front();
-        std::uint8_t* const body = octets(piece.data) + kAeadFrontBytes;
-        const AeadHead head = head_of(burst, i);
-        calls.whole(
-            &key,
-            &burst.scratch.gcm,
+        const EspPiece piece = packets[i].pieces.front();
+        std::uint8_t* const header = octets(piece.data);
+        const std::uint64_t bytes = piece.bytes - kAeadFrontBytes - kEspIcvBytes;
+        std::uint8_t* const body = header + kAeadFrontBytes;
+        whole(
+            key,
+            &scratch.gcm,
             body,
             body,
-            piece.bytes - kAeadFrontBytes - kEspIcvBytes,
-            octets(burst.scratch.nonces[i].data()),
-            octets(head.data),
-            head.bytes,
-            octets(icv(i)),
+            bytes,
+            octets(scratch.nonces[i].data()),
+            kExtended ? octets(scratch.heads[i].data()) : header,
+            kExtended ? kAeadExtendedHeadBytes : kEspHeaderBytes,
+            kIcvTo == IcvTo::packet ? body + bytes : octets(scratch.icvs[i].data()),
             kEspIcvBytes
         );
     }
@@ -59,7 +68,7 @@ void gmac(const EspBurst& burst, std::size_t i, std::byte* icv) noexcept {
     std::size_t front = 0;
     if (burst.extended) {
         gcm.gmac_update(
-            &gcm.key, &context, octets(burst.scratch.heads[i].data()), kEspHeaderBytes + 4
+            &gcm.key, &context, octets(burst.scratch.heads[i].data()), kAeadExtendedHeadBytes
         );
         front = kEspHeaderBytes;
     }
@@ -73,12 +82,20 @@ void gmac(const EspBurst& burst, std::size_t i, std::byte* icv) noexcept {
 
 void seal_gcm(const EspBurst& burst) noexcept {
     prepare_seal(burst);
-    gcm(burst, burst.key.gcm.seal, [&](std::size_t i) { return icv_of(burst.packets[i]); });
+    if (burst.extended) {
+        gcm<IcvTo::packet, true>(burst, burst.key.gcm.seal);
+    } else {
+        gcm<IcvTo::packet, false>(burst, burst.key.gcm.seal);
+    }
 }
 
 void open_gcm(const EspBurst& burst) noexcept {
     prepare_open(burst);
-    gcm(burst, burst.key.gcm.open, [&](std::size_t i) { return burst.scratch.icvs[i].data(); });
+    if (burst.extended) {
+        gcm<IcvTo::scratch, true>(burst, burst.key.gcm.open);
+    } else {
+        gcm<IcvTo::scratch, false>(burst, burst.key.gcm.open);
+    }
     judge_icvs(burst);
 }
 
