@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // The rtnetlink message parser (RFC 3549; rtnetlink(7)): bytes in, events out, no state and no
-// system call. Everything is bounds-checked by hand and copied out, because the bytes may come
-// from a fuzzer, unaligned and cut anywhere. Answers to requests (acknowledgements, the end of a
-// dump, the answer to a route request) are the underlay's and not parsed here. Any thread.
+// system call. Answers to requests (acknowledgements, the end of a dump, the answer to a route
+// request) are the underlay's and not parsed here. Any thread.
 #include "ctl/underlay.hpp"
 
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
-#include <type_traits>
+#include <utility>
 
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
@@ -18,53 +17,16 @@
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 
+#include "ctl/netlink_bytes.hpp"
+
 namespace culvert::ctl {
 
 namespace {
-
-using Bytes = std::span<const std::byte>;
 
 // The flag is in linux/if.h, which cannot stand beside net/if.h.
 constexpr unsigned kLowerUp = 1U << 16U;
 constexpr std::uint16_t kUsableStates =
     NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT | NUD_NOARP;
-
-constexpr std::size_t align_to_4(std::size_t length) {
-    return (length + 3U) & ~std::size_t{3};
-}
-
-// Takes a T off the front of `bytes`; false when it is not all there.
-template <class T>
-bool take(Bytes& bytes, T& value) {
-    static_assert(std::is_trivially_copyable_v<T>);
-    if (bytes.size() < sizeof(T)) {
-        return false;
-    }
-    std::memcpy(&value, bytes.data(), sizeof(T));
-    bytes = bytes.subspan(std::min(align_to_4(sizeof(T)), bytes.size()));
-    return true;
-}
-
-// Calls `visit(type, value)` for each attribute; false when one is cut off, or `visit` said so.
-template <class Visit>
-bool visit_attributes(Bytes bytes, Visit visit) {
-    while (!bytes.empty()) {
-        rtattr attribute{};
-        if (bytes.size() < sizeof(attribute)) {
-            return false;
-        }
-        std::memcpy(&attribute, bytes.data(), sizeof(attribute));
-        if (attribute.rta_len < sizeof(attribute) || attribute.rta_len > bytes.size()) {
-            return false;
-        }
-        const Bytes value = bytes.subspan(sizeof(attribute), attribute.rta_len - sizeof(attribute));
-        if (!visit(attribute.rta_type & NLA_TYPE_MASK, value)) {
-            return false;
-        }
-        bytes = bytes.subspan(std::min(align_to_4(attribute.rta_len), bytes.size()));
-    }
-    return true;
-}
 
 bool is_ip(unsigned family) {
     return family == AF_INET || family == AF_INET6;
@@ -245,26 +207,14 @@ Outcome parse_message(std::uint16_t type, Bytes body, NetlinkEvent& result) {
 
 std::vector<NetlinkEvent> parse_rtnetlink(std::span<const std::byte> bytes) {
     std::vector<NetlinkEvent> events;
-    while (!bytes.empty()) {
-        nlmsghdr header{};
-        if (bytes.size() < sizeof(header)) {
-            break;
-        }
-        std::memcpy(&header, bytes.data(), sizeof(header));
-        if (header.nlmsg_len < sizeof(header) || header.nlmsg_len > bytes.size()) {
-            break;
-        }
-        const Bytes body = bytes.subspan(sizeof(header), header.nlmsg_len - sizeof(header));
+    visit_messages(bytes, [&events](std::uint16_t type, Bytes body) {
         NetlinkEvent event;
-        const Outcome outcome = parse_message(header.nlmsg_type, body, event);
-        if (outcome == Outcome::malformed) {
-            break;
-        }
+        const Outcome outcome = parse_message(type, body, event);
         if (outcome == Outcome::event) {
             events.push_back(std::move(event));
         }
-        bytes = bytes.subspan(std::min(align_to_4(header.nlmsg_len), bytes.size()));
-    }
+        return outcome != Outcome::malformed;
+    });
     return events;
 }
 
