@@ -30,7 +30,7 @@ struct KernelSa {
     bool tunnel_mode = false;
     std::uint32_t reqid = 0;
     KernelSelector selector;
-    /// Nothing: an algorithm that is not there, which `algorithm_name` names.
+    /// Nothing: an SA of a kind that there is not here, which `algorithm_name` says; no key then.
     std::optional<tunnels::EspAlgorithm> algorithm;
     std::string algorithm_name;  ///< As Linux calls it.
     tunnels::Secret key;
@@ -38,7 +38,8 @@ struct KernelSa {
     std::uint32_t replay_window = 0;  ///< Packets; 0: none was asked for.
     std::uint16_t udp_source = 0;     ///< RFC 3948; 0: none.
     std::uint16_t udp_destination = 0;
-    std::uint64_t next_sequence = 0;  ///< The last one that was sent (oseq).
+    std::uint64_t next_sequence = 0;      ///< The last one that was sent (oseq); 0: none.
+    std::uint64_t received_sequence = 0;  ///< The highest that came in (seq); 0: none.
     SaLifetime soft;
     SaLifetime hard;
     std::uint64_t added_s = 0;  ///< Seconds since the epoch.

@@ -12,6 +12,8 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
+#include "tunnels/esp/secret.hpp"
+
 namespace culvert::ctl {
 
 std::optional<tunnels::IpAddress> read_ip(unsigned family, std::span<const std::byte> value) {
@@ -108,18 +110,16 @@ int receive_datagram(const NetlinkSocket& socket, DatagramBuffer& buffer) {
     return sender.nl_pid == 0 ? static_cast<int>(length) : 0;
 }
 
-dataplane::Result<void> NetlinkTalker::start() {
-    socket_.reset(mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC));
+dataplane::Result<void> NetlinkTalker::start(int protocol) {
+    const std::string name =
+        std::string("The ") + (protocol == NETLINK_XFRM ? "XFRM" : "rtnetlink") + " request socket";
+    socket_.reset(mnl_socket_open2(protocol, SOCK_CLOEXEC));
     if (!socket_ || mnl_socket_bind(socket_.get(), 0, MNL_SOCKET_AUTOPID) != 0) {
-        return tl::unexpected(
-            "The rtnetlink request socket cannot be opened: " + error_text(errno) + "."
-        );
+        return tl::unexpected(name + " cannot be opened: " + error_text(errno) + ".");
     }
     const int fd = mnl_socket_get_fd(socket_.get());
     if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &kAnswerTimeout, sizeof(kAnswerTimeout)) != 0) {
-        return tl::unexpected(
-            "The rtnetlink request socket takes no time limit: " + error_text(errno) + "."
-        );
+        return tl::unexpected(name + " takes no time limit: " + error_text(errno) + ".");
     }
     // Older kernels lack the two; they then explain less.
     int on = 1;
@@ -161,6 +161,10 @@ NetlinkTalker::talk(NetlinkRequest& request, const std::function<void(const nlms
 
 tl::expected<void, Refusal> NetlinkTalker::talk(NetlinkRequest& request) {
     return talk(request, [](const nlmsghdr*) {});
+}
+
+void NetlinkTalker::wipe_answers() {
+    tunnels::wipe(buffer_.bytes);
 }
 
 }  // namespace culvert::ctl

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// One request to rtnetlink and its whole answer (RFC 3549; netlink(7)): the request being built,
-// the socket that waits a bounded time, and the kernel's refusals in words. Also the reading of
-// one datagram, which the event socket shares. Control thread only.
+// One request to rtnetlink or XFRM and its whole answer (RFC 3549; netlink(7)): the request being
+// built, the socket that waits a bounded time, and the kernel's refusals in words. Also the reading
+// of one datagram, which the event sockets share. Control thread only.
 #pragma once
 
 #include <array>
@@ -63,6 +63,10 @@ public:
     T& put_fixed() {
         return *static_cast<T*>(mnl_nlmsg_put_extra_header(header_, sizeof(T)));
     }
+    void put_bytes(std::uint16_t type, std::span<const std::byte> value) {
+        mnl_attr_put(header_, type, value.size(), value.data());
+    }
+    void put_u8(std::uint16_t type, std::uint8_t value) { mnl_attr_put_u8(header_, type, value); }
     void put_ip(std::uint16_t type, const tunnels::IpAddress& address) {
         if (address.is_v4()) {
             mnl_attr_put(header_, type, 4, address.v4());
@@ -76,7 +80,8 @@ public:
     [[nodiscard]] nlmsghdr* header() { return header_; }
 
 private:
-    alignas(nlmsghdr) std::array<std::byte, 256> bytes_{};
+    // The longest is XFRM_MSG_NEWAE with the bitmap of the largest replay window, of 512 bytes.
+    alignas(nlmsghdr) std::array<std::byte, 1024> bytes_{};
     nlmsghdr* header_;
 };
 
@@ -89,7 +94,8 @@ struct Refusal {
 /// Sends requests and waits for the whole answer.
 class NetlinkTalker {
 public:
-    [[nodiscard]] dataplane::Result<void> start();
+    /// NETLINK_ROUTE or NETLINK_XFRM.
+    [[nodiscard]] dataplane::Result<void> start(int protocol = NETLINK_ROUTE);
 
     /// Calls `visit` for each message of the answer but the acknowledgement. EINTR: a dump was
     /// complete, but the kernel's state changed under it.
@@ -97,6 +103,8 @@ public:
     talk(NetlinkRequest& request, const std::function<void(const nlmsghdr*)>& visit);
     /// For requests that are answered by an acknowledgement alone.
     [[nodiscard]] tl::expected<void, Refusal> talk(NetlinkRequest& request);
+    /// Overwrites what the answers were read into, which may hold keys.
+    void wipe_answers();
 
 private:
     NetlinkSocket socket_;

@@ -2,13 +2,11 @@
 //
 // The kernel's ESP security associations by XFRM netlink (linux/xfrm.h), followed live; and what is
 // told back: how much they were used, so that the IKE daemon sees it, and that one should be
-// replaced. Control thread only. The parser is pure, for tests and fuzzing.
+// replaced. Control thread only.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <span>
 #include <vector>
 
 #include "ctl/kernel_sa.hpp"
@@ -17,11 +15,6 @@
 namespace culvert::ctl {
 
 using dataplane::Result;
-
-/// Parses one or more XFRM messages (NEWSA, UPDSA, DELSA, EXPIRE, FLUSHSA as far as they are of
-/// ESP). Larval SAs and unknown messages are passed over; a truncated or contradictory message ends
-/// the parse (what came before is kept). Never reads outside `bytes`.
-[[nodiscard]] std::vector<XfrmEvent> parse_xfrm(std::span<const std::byte> bytes);
 
 /// How an SA was used since it was made.
 struct SaUse {
@@ -32,8 +25,6 @@ struct SaUse {
     std::uint64_t used_s = 0;    ///< Seconds since the epoch of the last packet; 0: none.
     std::uint64_t sequence = 0;  ///< Outbound: last sent (or reserved); inbound: highest.
     bool outbound = false;
-    bool extended = false;
-    std::uint32_t replay_window = 0;
 };
 
 class Xfrm {
@@ -41,17 +32,22 @@ public:
     virtual ~Xfrm() = default;
     /// Non-blocking socket, readable when events wait.
     [[nodiscard]] virtual int event_fd() const = 0;
-    /// What waits, in the kernel's order; after an overrun everything is read anew, with removals.
+    /// What waits, in the kernel's order. An event may repeat what is known: an SA that was there
+    /// already has other properties, or none of them changed. After an overrun everything is read
+    /// anew, with removals. To be called about once a second even when nothing waits, which costs
+    /// one system call: a reading anew that failed is tried again then.
     virtual std::vector<XfrmEvent> read_events() = 0;
-    /// XFRM_MSG_NEWAE.
+    /// XFRM_MSG_NEWAE. An error, too, when the kernel has removed the SA meanwhile.
     [[nodiscard]] virtual Result<void> note_use(const SaUse& use) = 0;
-    /// XFRM_MSG_EXPIRE: soft asks the IKE daemon for a new one, hard ends this one.
+    /// XFRM_MSG_EXPIRE: soft asks the IKE daemon for a new one, hard ends this one, of which an
+    /// event tells. An error as of note_use().
     [[nodiscard]] virtual Result<void>
     expire(std::uint32_t spi, const tunnels::IpAddress& destination, bool hard) = 0;
 };
 
-/// Opens the sockets in the caller's network namespace; the first read_events() has what there is.
-/// An error when the kernel has no XFRM.
+/// Opens the sockets in the caller's network namespace; the first read_events(), for which the
+/// event socket need not be readable, has what there is. An error when the kernel has no XFRM, or
+/// this process may not read it (CAP_NET_ADMIN).
 [[nodiscard]] Result<std::unique_ptr<Xfrm>> open_xfrm();
 
 }  // namespace culvert::ctl
