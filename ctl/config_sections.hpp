@@ -21,8 +21,8 @@ struct Section {
     }
 };
 
-inline constexpr std::array<std::string_view, 4> kDaemonKeys{
-    "socket", "log_level", "log_file", "control_cpus"};
+inline constexpr std::array<std::string_view, 5> kDaemonKeys{
+    "socket", "log_level", "log_file", "control_cpus", "state_dir"};
 inline constexpr std::array<std::string_view, 5> kDpdkKeys{
     "file_prefix", "extra_args", "memory_mb", "hugepages", "mbufs"};
 inline constexpr std::array<std::string_view, 5> kWorkersKeys{
@@ -30,6 +30,16 @@ inline constexpr std::array<std::string_view, 5> kWorkersKeys{
 inline constexpr std::array<std::string_view, 2> kFlowCacheKeys{"max_flows", "idle_timeout_s"};
 inline constexpr std::array<std::string_view, 4> kFirewallKeys{
     "enforce", "unknown", "manage", "backend"};
+inline constexpr std::array<std::string_view, 9> kIkeKeys{
+    "control",
+    "vici",
+    "certificate",
+    "private_key",
+    "ca_cert",
+    "proposals",
+    "esp_proposals",
+    "rekey_s",
+    "dpd_s"};
 /// `local`, `static_mac` and `eid` are sections of their own inside a bridge.
 inline constexpr std::array<std::string_view, 7> kBridgeKeys{
     "name", "mac_ageing_s", "mac_table_size", "split_horizon", "local", "static_mac", "eid"};
@@ -73,7 +83,8 @@ inline constexpr std::array<std::string_view, 17> kBondKeys{
     "vlan_mode",
     "tag",
     "trunks"};
-inline constexpr std::array<std::string_view, 31> kTunnelKeys{
+/// `esp` and `ike` are sections of their own inside a tunnel.
+inline constexpr std::array<std::string_view, 33> kTunnelKeys{
     "name",
     "bridge",
     "type",
@@ -104,13 +115,36 @@ inline constexpr std::array<std::string_view, 31> kTunnelKeys{
     "options",
     "vlan_mode",
     "tag",
-    "trunks"};
+    "trunks",
+    "esp",
+    "ike"};
+inline constexpr std::array<std::string_view, 15> kTunnelEspKeys{
+    "algorithm",
+    "mode",
+    "spi_in",
+    "spi_out",
+    "key_in_file",
+    "key_out_file",
+    "esn",
+    "replay_window",
+    "udp_encap",
+    "soft_bytes",
+    "soft_packets",
+    "soft_s",
+    "hard_bytes",
+    "hard_packets",
+    "hard_s"};
+inline constexpr std::array<std::string_view, 4> kTunnelIkeKeys{
+    "psk_file", "remote_cert", "remote_name", "udp_encap"};
+/// In place of `true` for udp_encap of [tunnel.esp].
+inline constexpr std::array<std::string_view, 2> kUdpEncapKeys{"local_port", "remote_port"};
 
 inline constexpr Section kDaemonSection{"daemon", false, kDaemonKeys};
 inline constexpr Section kDpdkSection{"dpdk", false, kDpdkKeys};
 inline constexpr Section kWorkersSection{"workers", false, kWorkersKeys};
 inline constexpr Section kFlowCacheSection{"flow_cache", false, kFlowCacheKeys};
 inline constexpr Section kFirewallSection{"firewall", false, kFirewallKeys};
+inline constexpr Section kIkeSection{"ike", false, kIkeKeys};
 inline constexpr Section kBridgeSection{"bridge", true, kBridgeKeys};
 inline constexpr Section kBridgeLocalSection{"bridge.local", false, kBridgeLocalKeys};
 inline constexpr Section kStaticMacSection{"bridge.static_mac", true, kStaticMacKeys};
@@ -119,8 +153,20 @@ inline constexpr Section kRlocSection{"bridge.eid.rloc", true, kRlocKeys};
 inline constexpr Section kPortSection{"port", true, kPortKeys};
 inline constexpr Section kBondSection{"bond", true, kBondKeys};
 inline constexpr Section kTunnelSection{"tunnel", true, kTunnelKeys};
+inline constexpr Section kTunnelEspSection{"tunnel.esp", false, kTunnelEspKeys};
+inline constexpr Section kTunnelIkeSection{"tunnel.ike", false, kTunnelIkeKeys};
+inline constexpr Section kUdpEncapSection{"tunnel.esp.udp_encap", false, kUdpEncapKeys};
 
-inline constexpr std::array<std::string_view, 9> kSectionKeys{
-    "daemon", "dpdk", "workers", "flow_cache", "firewall", "bridge", "port", "bond", "tunnel"};
+inline constexpr std::array<std::string_view, 10> kSectionKeys{
+    "daemon",
+    "dpdk",
+    "workers",
+    "flow_cache",
+    "firewall",
+    "ike",
+    "bridge",
+    "port",
+    "bond",
+    "tunnel"};
 
 }  // namespace culvert::ctl

@@ -79,6 +79,10 @@ inline constexpr std::array<Word<dataplane::Oversize>, 5> kOversizeWords{{
 }};
 inline constexpr std::array<Word<LatePolicy>, 2> kLateWords{
     {{"accept", LatePolicy::accept}, {"drop", LatePolicy::drop}}};
+inline constexpr std::array<Word<EspMode>, 2> kEspModeWords{
+    {{"transport", EspMode::transport}, {"tunnel", EspMode::tunnel}}};
+inline constexpr std::array<Word<IkeControl>, 2> kIkeControlWords{
+    {{"vici", IkeControl::vici}, {"follow", IkeControl::follow}}};
 
 template <class E, std::size_t N>
 [[nodiscard]] constexpr std::string_view

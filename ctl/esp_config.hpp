@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 
+#include "ctl/config_item.hpp"
 #include "ctl/private_text.hpp"
 #include "tunnels/esp/esp.hpp"
 
@@ -49,6 +50,7 @@ struct EspConfig {
         udp_encap;    ///< udp_encap = true, or { local_port, remote_port }
     SaLifetime soft;  ///< soft_bytes, soft_packets, soft_s: a warning.
     SaLifetime hard;  ///< hard_bytes, hard_packets, hard_s: not used any more.
+    Origin origin;
     bool operator==(const EspConfig&) const = default;
 };
 
@@ -59,6 +61,7 @@ struct IkeConfig {
     std::string remote_cert;  ///< Path: the peer's own certificate (OVSDB options:remote_cert).
     std::string remote_name;  ///< The CN of the peer's certificate, signed by ca_cert.
     bool udp_encap = false;   ///< Always ESP in UDP; else only behind a NAT.
+    Origin origin;
     bool operator==(const IkeConfig&) const = default;
 };
 
@@ -79,6 +82,7 @@ struct IkeDaemonConfig {
     std::string esp_proposals = "aes256gcm16-esn,aes256gcm16,aes128gcm16-esn,aes128gcm16";
     std::uint32_t rekey_s = 3600;  ///< 10-86400, of the child SAs.
     std::uint32_t dpd_s = 30;      ///< 0: no dead peer detection.
+    Origin origin;
     bool operator==(const IkeDaemonConfig&) const = default;
 };
 

@@ -16,6 +16,7 @@
 #include "ctl/config_words.hpp"
 #include "ctl/sentence.hpp"
 #include "ctl/tunnel_options.hpp"
+#include "tunnels/esp/algorithm.hpp"
 
 namespace culvert::ctl {
 
@@ -47,6 +48,9 @@ std::string text(ManagePolicy value) {
 }
 std::string text(firewall::BackendChoice value) {
     return quote(word_of(kBackendWords, value));
+}
+std::string text(IkeControl value) {
+    return quote(word_of(kIkeControlWords, value));
 }
 std::string text(BondMode value) {
     return quote(word_of(kBondModeWords, value));
@@ -161,6 +165,31 @@ void visit_fields(const BondConfig& from, const BondConfig& to, Visit visit) {
     visit("vlan", from.vlan, to.vlan);
 }
 
+/// A secret, of which nothing is said but whether it is another one.
+struct Unspoken {
+    bool was;
+    bool differs;
+    bool operator==(const Unspoken& other) const { return !differs && !other.differs; }
+};
+std::string text(const Unspoken& value) {
+    return value.was ? "one" : "another";
+}
+
+template <class Visit>
+void visit_secrets(const TunnelConfig& from, const TunnelConfig& to, Visit visit) {
+    const auto compare = [&](std::string_view key, bool same) {
+        visit(key, Unspoken{true, !same}, Unspoken{false, !same});
+    };
+    if (from.esp && to.esp) {
+        compare("esp.key_in", from.esp->key_in == to.esp->key_in);
+        compare("esp.key_out", from.esp->key_out == to.esp->key_out);
+    }
+    if (from.ike && to.ike) {
+        const bool both = !from.ike->psk.empty() && !to.ike->psk.empty();
+        compare("ike.psk", !both || from.ike->psk == to.ike->psk);
+    }
+}
+
 template <class Visit>
 void visit_fields(const TunnelConfig& from, const TunnelConfig& to, Visit visit) {
     visit("bridge", from.bridge, to.bridge);
@@ -170,7 +199,21 @@ void visit_fields(const TunnelConfig& from, const TunnelConfig& to, Visit visit)
     for (std::size_t i = 0; i < after.size(); ++i) {
         visit(after[i].key, before[i].value, after[i].value);
     }
+    visit_secrets(from, to, visit);
     visit("vlan", from.vlan, to.vlan);
+}
+
+template <class Visit>
+void visit_fields(const IkeDaemonConfig& from, const IkeDaemonConfig& to, Visit visit) {
+    visit("control", from.control, to.control);
+    visit("vici", from.vici, to.vici);
+    visit("certificate", from.certificate, to.certificate);
+    visit("private_key", from.private_key, to.private_key);
+    visit("ca_cert", from.ca_cert, to.ca_cert);
+    visit("proposals", from.proposals, to.proposals);
+    visit("esp_proposals", from.esp_proposals, to.esp_proposals);
+    visit("rekey_s", from.rekey_s, to.rekey_s);
+    visit("dpd_s", from.dpd_s, to.dpd_s);
 }
 
 template <class Visit>
@@ -186,6 +229,7 @@ void visit_restart_fields(const DesiredState& from, const DesiredState& to, Visi
     visit("[daemon] socket", from.daemon.socket, to.daemon.socket);
     visit("[daemon] log_file", from.daemon.log_file, to.daemon.log_file);
     visit("[daemon] control_cpus", from.daemon.control_cpus, to.daemon.control_cpus);
+    visit("[daemon] state_dir", from.daemon.state_dir, to.daemon.state_dir);
     visit("[dpdk] file_prefix", from.dpdk.file_prefix, to.dpdk.file_prefix);
     visit("[dpdk] extra_args", from.dpdk.extra_args, to.dpdk.extra_args);
     visit("[dpdk] memory_mb", from.dpdk.memory_mb, to.dpdk.memory_mb);
@@ -401,6 +445,26 @@ bool is_in_front(std::string_view key) {
     return key == "remote_ip" || key == "local_ip" || key == "in_key" || key == "out_key";
 }
 
+/// Of those one summary stands in the line.
+bool is_of_encryption(std::string_view key) {
+    return key.starts_with("esp.") || key.starts_with("ike.");
+}
+
+std::string encryption_text(const TunnelConfig& tunnel) {
+    if (tunnel.esp) {
+        return ", encrypted by " + std::string(tunnels::row_of(tunnel.esp->algorithm).name);
+    }
+    if (!tunnel.ike) {
+        return {};
+    }
+    const IkeConfig& ike = *tunnel.ike;
+    const bool has_name = !ike.remote_cert.empty() || !ike.remote_name.empty();
+    return std::string(", encrypted by IKE") + (!ike.psk.empty() || !ike.psk_file.empty()
+                                                    ? " with a pre-shared key"
+                                                : has_name ? " with certificates"
+                                                           : "");
+}
+
 /// What is at the outer end of a port.
 std::string where_to(const PortConfig& port) {
     switch (port.kind) {
@@ -454,7 +518,8 @@ struct Describer {
         std::string others;
         for (const TunnelOption& option : tunnel_options(tunnel)) {
             values[option.key] = text_of(option.value);
-            if (option.applies && !option.is_default && !is_in_front(option.key)) {
+            if (option.applies && !option.is_default && !is_in_front(option.key) &&
+                !is_of_encryption(option.key)) {
                 others.append(", ").append(option.key).append(" ").append(values[option.key]);
             }
         }
@@ -465,7 +530,7 @@ struct Describer {
         } else if (values["in_key"] != "none") {
             result += " key " + values["in_key"];
         }
-        return result + on_bridge(tunnel.bridge, tunnel.vlan) + others;
+        return result + on_bridge(tunnel.bridge, tunnel.vlan) + encryption_text(tunnel) + others;
     }
     std::string operator()(const ChangeTunnel& action) const {
         return "change tunnel " + action.to.name + ": " + differences(action.from, action.to);
@@ -477,6 +542,9 @@ struct Describer {
         return "set log_level " + text(action.to.daemon.log_level) + ", idle_timeout_s " +
                text(action.to.flow_cache.idle_timeout_s) +
                (action.to.hold ? ", hold all packets" : "");
+    }
+    std::string operator()(const ChangeIke& action) const {
+        return "change ike: " + differences(action.from, action.to);
     }
     std::string operator()(const ChangeFirewall& action) const {
         return "change firewall: " + differences(action.from, action.to);
@@ -505,6 +573,9 @@ Result<std::vector<Action>> plan(const DesiredState& from, const DesiredState& t
     if (from.daemon.log_level != to.daemon.log_level ||
         from.flow_cache.idle_timeout_s != to.flow_cache.idle_timeout_s || from.hold != to.hold) {
         actions.emplace_back(ChangeRuntime{to});
+    }
+    if (from.ike != to.ike) {
+        actions.emplace_back(ChangeIke{from.ike, to.ike});
     }
     if (from.firewall != to.firewall) {
         actions.emplace_back(ChangeFirewall{from.firewall, to.firewall});

@@ -60,6 +60,11 @@ struct ChangeRuntime {
     DesiredState to;
 };  ///< log_level, flow_cache.idle_timeout_s, hold.
 
+struct ChangeIke {
+    IkeDaemonConfig from;
+    IkeDaemonConfig to;
+};
+
 struct ChangeFirewall {
     FirewallConfig from;
     FirewallConfig to;
@@ -79,6 +84,7 @@ using Action = std::variant<
     AddTunnel,
     ChangeTunnel,
     ChangeRuntime,
+    ChangeIke,
     ChangeFirewall>;
 
 /// Actions in the order of application: removals (tunnels, ports, bonds, bridges) first, then

@@ -280,7 +280,7 @@ Result<void> Switch::execute(const Action& action, Devices& ahead) {
             } else if constexpr (std::is_same_v<T, ChangeRuntime>) {
                 log_set_level(a.to.daemon.log_level);
                 model_.hold = a.to.hold;
-            } else if constexpr (std::is_same_v<T, ChangeFirewall>) {
+            } else if constexpr (std::is_same_v<T, ChangeFirewall> || std::is_same_v<T, ChangeIke>) {
                 changed_ = true;  // By `running_`, once all is done.
             } else {
                 remove_port(a.name);

@@ -218,6 +218,19 @@ void read_port_device(const TomlTable& table, PortConfig& port) {
 
 }  // namespace
 
+void read_path(
+    const TomlTable& table, std::string_view key, std::size_t bytes_max, std::string& path
+) {
+    table.read(key, path);
+    if (table.has(key) && (!path.starts_with('/') || path.size() > bytes_max)) {
+        table.invalid(
+            key,
+            path.starts_with('/') ? "is too long" : "is not an absolute path",
+            "an absolute path of at most " + std::to_string(bytes_max) + " bytes"
+        );
+    }
+}
+
 VlanConfig read_vlan(const TomlTable& table) {
     VlanConfig vlan;
     vlan.mode = read_vlan_mode(table);

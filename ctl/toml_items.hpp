@@ -20,6 +20,14 @@ namespace culvert::ctl {
 /// The VLAN keys of a port, a tunnel or a local port.
 [[nodiscard]] VlanConfig read_vlan(const TomlTable& table);
 
+inline constexpr std::size_t kPathBytesMax = 4095;       // PATH_MAX - 1.
+inline constexpr std::size_t kSocketPathBytesMax = 107;  // sizeof(sockaddr_un::sun_path) - 1.
+
+/// An absolute path.
+void read_path(
+    const TomlTable& table, std::string_view key, std::size_t bytes_max, std::string& path
+);
+
 /// Reads the keys that every port and tunnel has.
 template <class Item>
 void read_common(const TomlTable& table, Item& item) {

@@ -11,7 +11,9 @@
 #include <map>
 #include <system_error>
 
+#include "ctl/private_files.hpp"
 #include "ctl/sentence.hpp"
+#include "ctl/toml_esp.hpp"
 #include "ctl/toml_items.hpp"
 #include "ctl/toml_table.hpp"
 #include "ctl/toml_tunnel.hpp"
@@ -27,16 +29,18 @@ constexpr std::size_t kFileBytesMax = std::size_t{16} << 20U;
 /// recursively, so a line of nothing but dots would end the stack.
 constexpr std::size_t kLineBytesMax = 16384;
 
-constexpr std::uint64_t kCpuMax = 1023;           // CPU_SETSIZE - 1.
-constexpr std::size_t kSocketPathBytesMax = 107;  // sizeof(sockaddr_un::sun_path) - 1.
+constexpr std::uint64_t kCpuMax = 1023;  // CPU_SETSIZE - 1.
+/// Leaves room for the names of files inside.
+constexpr std::size_t kStateDirBytesMax = 3800;
 constexpr std::size_t kFilePrefixBytesMax = 32;
 
-constexpr std::array<const Section*, 13> kSections{
+constexpr std::array<const Section*, 16> kSections{
     &kDaemonSection,
     &kDpdkSection,
     &kWorkersSection,
     &kFlowCacheSection,
     &kFirewallSection,
+    &kIkeSection,
     &kBridgeSection,
     &kBridgeLocalSection,
     &kStaticMacSection,
@@ -44,7 +48,9 @@ constexpr std::array<const Section*, 13> kSections{
     &kRlocSection,
     &kPortSection,
     &kBondSection,
-    &kTunnelSection};
+    &kTunnelSection,
+    &kTunnelEspSection,
+    &kTunnelIkeSection};
 
 const Section* find_section(std::string_view name) {
     const auto found =
@@ -125,19 +131,6 @@ void check_sections(const toml::table& root, FirstError& error) {
     }
 }
 
-void read_path(
-    const TomlTable& table, std::string_view key, std::size_t bytes_max, std::string& path
-) {
-    table.read(key, path);
-    if (table.has(key) && (!path.starts_with('/') || path.size() > bytes_max)) {
-        table.invalid(
-            key,
-            path.starts_with('/') ? "is too long" : "is not an absolute path",
-            "an absolute path of at most " + std::to_string(bytes_max) + " bytes"
-        );
-    }
-}
-
 void read_cpus(const TomlTable& table, std::string_view key, std::vector<unsigned>& cpus) {
     table.read_list(key, Range{0, kCpuMax}, cpus);
     for (std::size_t i = 1; i < cpus.size(); ++i) {
@@ -153,8 +146,9 @@ DaemonConfig read_daemon(const TomlTable& table) {
     DaemonConfig daemon;
     read_path(table, "socket", kSocketPathBytesMax, daemon.socket);
     table.read("log_level", kLogLevelWords, daemon.log_level);
-    read_path(table, "log_file", 4095, daemon.log_file);
+    read_path(table, "log_file", kPathBytesMax, daemon.log_file);
     read_cpus(table, "control_cpus", daemon.control_cpus);
+    read_path(table, "state_dir", kStateDirBytesMax, daemon.state_dir);
     return daemon;
 }
 
@@ -249,6 +243,9 @@ DesiredState read_state(const toml::table& root, FirstError& error) {
     for (const TomlTable& table : tables(kFirewallSection)) {
         state.firewall = read_firewall(table);
     }
+    for (const TomlTable& table : tables(kIkeSection)) {
+        state.ike = read_ike_daemon(table);
+    }
     for (const TomlTable& table : tables(kBridgeSection)) {
         state.bridges.push_back(read_bridge(table));
     }
@@ -316,7 +313,13 @@ Result<DesiredState> load_toml(const std::string& path) {
             std::to_string(kFileBytesMax) + " bytes"
         );
     }
-    return parse_toml(text, path);
+    Result<DesiredState> state = parse_toml(text, path);
+    if (state) {
+        if (Result<void> read = read_private_files(*state); !read) {
+            return tl::unexpected(read.error());
+        }
+    }
+    return state;
 }
 
 std::vector<ConfigKey> config_keys() {

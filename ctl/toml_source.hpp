@@ -16,10 +16,10 @@ namespace culvert::ctl {
 using dataplane::Result;
 
 /// Parses and validates `text`; `file` is used in messages only. Touches nothing outside (no device
-/// is looked up).
+/// is looked up, no file of keys is read).
 [[nodiscard]] Result<DesiredState> parse_toml(std::string_view text, std::string_view file);
 
-/// Reads and parses the file at `path`.
+/// Reads and parses the file at `path`, and reads the files of keys that it names.
 [[nodiscard]] Result<DesiredState> load_toml(const std::string& path);
 
 struct ConfigKey {

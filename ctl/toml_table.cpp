@@ -186,7 +186,7 @@ void TomlTable::wrong_type(std::string_view key, std::string_view expected, cons
     error_->report(line_of(got), subject_, text);
 }
 
-void TomlTable::read(std::string_view key, bool& out) const {
+void TomlTable::read(std::string_view key, bool& out, std::string_view expected) const {
     const toml::node* node = table_->get(key);
     if (node == nullptr) {
         return;
@@ -194,7 +194,7 @@ void TomlTable::read(std::string_view key, bool& out) const {
     if (const auto* flag = node->as_boolean()) {
         out = flag->get();
     } else {
-        wrong_type(key, "true or false", *node);
+        wrong_type(key, expected, *node);
     }
 }
 

@@ -30,6 +30,7 @@ public:
     );
 
     [[nodiscard]] bool has(std::string_view key) const { return table_->contains(key); }
+    [[nodiscard]] bool is_table(std::string_view key) const { return (*table_)[key].is_table(); }
     [[nodiscard]] Origin origin() const;
 
     /// "SUBJECT: TEXT", at the line of `key` where it is present.
@@ -47,7 +48,7 @@ public:
 
     // Each of these leaves `out` alone when the key is absent or its value is bad.
 
-    void read(std::string_view key, bool& out) const;
+    void read(std::string_view key, bool& out, std::string_view expected = "true or false") const;
     /// A string of printable characters, not empty.
     void read(std::string_view key, std::string& out) const;
     /// A unicast MAC address.

@@ -8,6 +8,7 @@
 
 #include "ctl/geneve_option.hpp"
 #include "ctl/sentence.hpp"
+#include "ctl/toml_esp.hpp"
 #include "ctl/toml_items.hpp"
 #include "tunnels/protocols.hpp"
 
@@ -338,6 +339,7 @@ TunnelConfig read_tunnel(const TomlTable& table) {
         check_nvgre(table, tunnel);
     }
     read_outer(table, tunnel);
+    read_encryption(table, tunnel);
     return tunnel;
 }
 

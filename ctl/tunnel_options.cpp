@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "ctl/config_words.hpp"
+#include "tunnels/esp/algorithm.hpp"
 #include "tunnels/protocols.hpp"
 
 namespace culvert::ctl {
@@ -76,6 +77,57 @@ void add_outer(
     );
 }
 
+OptionValue spi_value(std::uint32_t spi) {
+    return fmt::format("{:#x}", spi);
+}
+
+OptionValue udp_encap_value(const std::optional<UdpEncapsulation>& ports) {
+    return ports ? OptionValue(fmt::format("{} to {}", ports->local_port, ports->remote_port))
+                 : OptionValue(false);
+}
+
+OptionValue text_value(const std::string& text) {
+    return text.empty() ? OptionValue() : OptionValue(text);
+}
+
+/// Keys are named by their files; no secret is an option.
+void add_esp(const std::optional<EspConfig>& config, std::vector<TunnelOption>& out) {
+    static const EspConfig none;
+    const EspConfig& esp = config ? *config : none;
+    const auto add = [&](std::string_view key, OptionValue value) {
+        out.push_back({key, config ? std::move(value) : OptionValue(), config.has_value()});
+    };
+    add("esp.algorithm", word_value(tunnels::row_of(esp.algorithm).name));
+    add("esp.mode", word_value(word_of(kEspModeWords, esp.mode)));
+    add("esp.spi_in", spi_value(esp.spi_in));
+    add("esp.spi_out", spi_value(esp.spi_out));
+    add("esp.key_in_file", text_value(esp.key_in_file));
+    add("esp.key_out_file", text_value(esp.key_out_file));
+    add("esp.esn", esp.esn);
+    add("esp.replay_window", std::uint64_t{esp.replay_window});
+    add("esp.udp_encap", udp_encap_value(esp.udp_encap));
+    add("esp.soft_bytes", number_of(esp.soft.bytes));
+    add("esp.soft_packets", number_of(esp.soft.packets));
+    add("esp.soft_s", number_of(esp.soft.seconds));
+    add("esp.hard_bytes", number_of(esp.hard.bytes));
+    add("esp.hard_packets", number_of(esp.hard.packets));
+    add("esp.hard_s", number_of(esp.hard.seconds));
+}
+
+void add_ike(const std::optional<IkeConfig>& config, std::vector<TunnelOption>& out) {
+    static const IkeConfig none;
+    const IkeConfig& ike = config ? *config : none;
+    const auto add = [&](std::string_view key, OptionValue value) {
+        out.push_back({key, config ? std::move(value) : OptionValue(), config.has_value()});
+    };
+    // A database has the key itself, which is only said to be there.
+    add("ike.psk", !ike.psk.empty() || !ike.psk_file.empty());
+    add("ike.psk_file", text_value(ike.psk_file));
+    add("ike.remote_cert", text_value(ike.remote_cert));
+    add("ike.remote_name", text_value(ike.remote_name));
+    add("ike.udp_encap", ike.udp_encap);
+}
+
 std::vector<TunnelOption> options_of(const TunnelConfig& tunnel) {
     const std::optional<std::uint8_t> protocol = tunnels::find_protocol(tunnel.type);
     const Features features = protocol ? tunnels::kProtocols[*protocol].features : Features{};
@@ -90,6 +142,8 @@ std::vector<TunnelOption> options_of(const TunnelConfig& tunnel) {
     out.push_back({"gbp_id", number_of(tunnel.gbp_id), features.group_policy});
     out.push_back({"gbp_admit", number_of(tunnel.gbp_admit), features.group_policy});
     out.push_back({"options", options_value(tunnel.options), features.options});
+    add_esp(tunnel.esp, out);
+    add_ike(tunnel.ike, out);
     return out;
 }
 

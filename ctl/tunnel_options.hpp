@@ -27,7 +27,8 @@ struct TunnelOption {
 };
 
 /// Every key from `packet_type` on, in the order of the document. `key` stands as `in_key` and
-/// `out_key`; name, bridge, type and the VLAN keys are left out.
+/// `out_key`, those of [tunnel.esp] as `esp.KEY`; name, bridge, type and the VLAN keys are left
+/// out, and every secret.
 [[nodiscard]] std::vector<TunnelOption> tunnel_options(const TunnelConfig& tunnel);
 
 /// "none", "true", "5", "flow", "[a, b]".

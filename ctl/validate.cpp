@@ -19,6 +19,7 @@
 #include "ctl/identity.hpp"
 #include "ctl/sentence.hpp"
 #include "ctl/tunnel_options.hpp"
+#include "ctl/validate_esp.hpp"
 #include "dataplane/limits.hpp"
 
 namespace culvert::ctl {
@@ -489,7 +490,8 @@ Result<void> validate(const DesiredState& state) {
           check_tunnels,
           check_udp_ports,
           check_all_static_macs,
-          check_eids}) {
+          check_eids,
+          validate_encryption}) {
         if (Result<void> result = check(state); !result) {
             return result;
         }

@@ -58,6 +58,7 @@ const Surroundings& surroundings_of(std::string_view section) {
         {"workers", {"[workers]\n", {}, ""}},
         {"flow_cache", {"[flow_cache]\n", {}, ""}},
         {"firewall", {"[firewall]\n", {}, ""}},
+        {"ike", {"[ike]\n", {{"certificate", "\"/c\""}, {"private_key", "\"/k\""}}, ""}},
         {"bridge", {"[[bridge]]\n", {{"name", "\"br0\""}}, ""}},
         {"bridge.local", {kBridge + "[bridge.local]\n", {}, ""}},
         {"bridge.static_mac",
@@ -85,6 +86,14 @@ const Surroundings& surroundings_of(std::string_view section) {
            {"type", "\"vxlan\""},
            {"remote_ip", "\"192.0.2.2\""}},
           kBridge}},
+        {"tunnel.esp",
+         {kGre + "[tunnel.esp]\n",
+          {{"spi_in", "256"},
+           {"spi_out", "257"},
+           {"key_in_file", "\"/in\""},
+           {"key_out_file", "\"/out\""}},
+          ""}},
+        {"tunnel.ike", {kGre + "[tunnel.ike]\n", {}, "[ike]\ncontrol = \"follow\"\n"}},
     };
     return all.at(section);
 }
@@ -249,6 +258,7 @@ const std::map<std::string_view, std::string>& other_values() {
         {"control_cpus", "[1]"},
         {"file_prefix", "\"other\""},
         {"extra_args", "[\"-v\"]"},
+        {"state_dir", "\"/other\""},
         {"memory_mb", "64"},
         {"hugepages", "\"never\""},
         {"mbufs", "4096"},

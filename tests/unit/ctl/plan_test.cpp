@@ -5,6 +5,7 @@
 #include "ctl/plan.hpp"
 
 #include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -404,6 +405,60 @@ TEST(Plan, RuntimeSettingsChangeLast) {
     EXPECT_THAT(
         after([](DesiredState& s) { s.flow_cache.idle_timeout_s = 11; }),
         ElementsAre("set log_level \"info\", idle_timeout_s 11")
+    );
+}
+
+TEST(Plan, EncryptionIsSaidAndItsSecretsAreNot) {
+    const auto key = [](char c) {
+        const std::string text(36, c);
+        return tunnels::Secret(std::as_bytes(std::span(text)));
+    };
+    DesiredState plain = sample();
+    DesiredState esp = plain;
+    esp.tunnels[0].esp.emplace().spi_in = 0x1001;
+    esp.tunnels[0].esp->key_in = key('S');
+    DesiredState none = sample();
+    none.tunnels.clear();
+    EXPECT_THAT(
+        lines(none, esp),
+        ElementsAre("add tunnel t1: vxlan to 192.0.2.2 key 100 on bridge br0, encrypted by "
+                    "aes-gcm-256")
+    );
+    DesiredState rekeyed = esp;
+    rekeyed.tunnels[0].esp->key_in = key('T');
+    rekeyed.tunnels[0].esp->spi_in = 0x1002;
+    EXPECT_THAT(
+        lines(esp, rekeyed),
+        ElementsAre("change tunnel t1: esp.spi_in 0x1001 -> 0x1002, esp.key_in one -> another")
+    );
+    DesiredState ike = plain;
+    ike.tunnels[0].ike.emplace().psk = PrivateText("open sesame");
+    EXPECT_THAT(
+        lines(none, ike),
+        ElementsAre("add tunnel t1: vxlan to 192.0.2.2 key 100 on bridge br0, encrypted by IKE "
+                    "with a pre-shared key")
+    );
+    DesiredState other = ike;
+    other.tunnels[0].ike->psk = PrivateText("sesame open");
+    EXPECT_THAT(lines(ike, other), ElementsAre("change tunnel t1: ike.psk one -> another"));
+    EXPECT_THAT(
+        lines(plain, ike),
+        ElementsAre("change tunnel t1: ike.psk none -> true, ike.udp_encap none -> false")
+    );
+    DesiredState certificates = plain;
+    certificates.tunnels[0].ike.emplace().remote_name = "host2";
+    EXPECT_THAT(
+        lines(none, certificates), ElementsAre(HasSubstr("encrypted by IKE with certificates"))
+    );
+}
+
+TEST(Plan, TheIkeDaemonIsFollowedAtAReload) {
+    EXPECT_THAT(
+        after([](DesiredState& s) {
+            s.ike.control = IkeControl::follow;
+            s.ike.dpd_s = 0;
+        }),
+        ElementsAre("change ike: control \"vici\" -> \"follow\", dpd_s 30 -> 0")
     );
 }
 

@@ -83,13 +83,13 @@ TEST(TomlSource, UnknownKeyNamesTheNearestAndAllValidKeys) {
          "name, bridge, type, packet_type, remote_ip, local_ip, key, in_key, out_key, nvgre, "
          "dst_port, src_port_min, src_port_max, tos, ttl, df, csum, udp6_zero_csum_rx, "
          "udp6_zero_csum_tx, egress_mark, ecn, oversize, seq, late, gbp, gbp_id, gbp_admit, "
-         "options, vlan_mode, tag, trunks"},
+         "options, vlan_mode, tag, trunks, esp, ike"},
     });
 }
 
 TEST(TomlSource, UnknownSectionNamesTheNearestAndAllSections) {
     const std::string sections =
-        "; valid sections: [daemon], [dpdk], [workers], [flow_cache], [firewall], "
+        "; valid sections: [daemon], [dpdk], [workers], [flow_cache], [firewall], [ike], "
         "[[bridge]], [[port]], [[bond]], [[tunnel]]";
     expect_refusals({
         {"\n[[tunel]]\n", "f:2: unknown section \"tunel\" (did you mean [[tunnel]]?)" + sections},
