@@ -31,7 +31,8 @@ struct SaStatus {
     std::uint32_t spi = 0;
     tunnels::IpAddress source;
     tunnels::IpAddress destination;
-    tunnels::EspAlgorithm algorithm{};
+    std::optional<tunnels::EspAlgorithm> algorithm;  ///< Nothing: one that is not known here.
+    std::string algorithm_name;
     EspMode mode{};
     bool extended = false;
     std::uint32_t replay_window = 0;
@@ -49,7 +50,17 @@ struct SaStatus {
     SaLifetime hard;
     SaLifetime left;  ///< Until the hard end.
     bool soft_expired = false;
-    std::string trouble;  ///< Why it is not used; empty: it is.
+    std::string trouble;  ///< Why it is not used, or soon will not be; empty: none.
+};
+
+/// How a tunnel's encryption stands.
+struct TunnelEncryption {
+    bool established = false;  ///< There is a key for each direction.
+    std::uint32_t spi_in = 0;  ///< 0: none. Of several the newest.
+    std::uint32_t spi_out = 0;
+    std::optional<tunnels::EspAlgorithm> algorithm;  ///< Of what is sent, else of what is received.
+    std::string trouble;                             ///< One sentence; empty: none.
+    bool operator==(const TunnelEncryption&) const = default;
 };
 
 /// A tunnel as SAs are given out by.
@@ -61,10 +72,16 @@ struct EspTunnel {
     tunnels::IpAddress remote;
     std::optional<EspConfig> esp;
     bool by_ike = false;
+    bool udp_encap = false;   ///< Of by_ike: what its SAs may add, before there is one.
     std::uint32_t reqid = 0;  ///< By which an SA of the IKE daemon says that it is this one's.
+    /// It takes SAs with a reqid of somebody else by their addresses and selector too.
+    bool by_selector = false;
+    std::string trouble;  ///< Why it cannot be encrypted; it gets no SA then.
+    bool operator==(const EspTunnel&) const = default;
 };
 
-/// The reqid of a tunnel's SAs, the same whenever the tunnel has this name: 0x43000000 and more.
+/// The reqid of a tunnel's SAs, the same whenever the tunnel has this name: 0x40000000-0x7fffffff.
+/// Two names may share one; configure() then gives SAs to neither.
 [[nodiscard]] std::uint32_t reqid_of(const std::string& tunnel);
 
 class SaDatabase {
@@ -77,14 +94,20 @@ public:
     /// Called with an SA of the kernel whose soft or hard end was reached by use.
     std::function<void(const SaStatus&, bool hard)> on_expired;
 
-    /// The tunnels there are now; SAs whose tunnel keeps its keys go on as they are. True: policies
-    /// or the table have changed.
+    /// Why no SA can be used at all, such as a store that cannot be opened; empty: they can.
+    void set_trouble(const std::string& trouble);
+    /// The tunnels there are now; SAs whose tunnel keeps its keys go on as they are. True:
+    /// policies, the table or troubles have changed.
     [[nodiscard]] bool configure(std::vector<EspTunnel> tunnels);
     /// What the kernel has. As configure().
     [[nodiscard]] bool follow(const std::vector<XfrmEvent>& events);
+    /// The kernel's SAs are all known by what was followed: of others the store forgets the keys.
+    void forget_removed();
     /// About ten times a second: ends what has ended, writes down sequence numbers ahead of use.
-    /// As configure().
-    [[nodiscard]] bool tick(std::uint64_t now_s);
+    /// `now_s`: since the epoch; `uptime_s`: of a clock that nobody sets. As configure().
+    [[nodiscard]] bool tick(std::uint64_t now_s, std::uint64_t uptime_s);
+    /// At the end: what was received is noted, so that no packet comes in again after a restart.
+    void flush();
 
     /// Null: the tunnel is not encrypted.
     [[nodiscard]] std::shared_ptr<const dataplane::EspPolicy> policy_of(const std::string& tunnel
@@ -93,6 +116,7 @@ public:
     [[nodiscard]] std::uint32_t plain_mtu(const std::string& tunnel, std::uint32_t bytes) const;
     [[nodiscard]] dataplane::SaTable table() const;
     [[nodiscard]] std::vector<SaStatus> list() const;
+    [[nodiscard]] TunnelEncryption encryption_of(const std::string& tunnel) const;
     /// How the kernel's SAs were used, of those that changed since the last call.
     [[nodiscard]] std::vector<SaUse> uses();
 

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What a SaDatabase keeps. Only its own files include this: sa_database.cpp (what comes in, what is
+// made of it, what is to be seen) and sa_watch.cpp (time).
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ctl/log.hpp"
+#include "ctl/sa_choice.hpp"
+#include "ctl/sa_database.hpp"
+#include "ctl/sa_record.hpp"
+
+namespace culvert::ctl {
+
+struct SaDatabase::Impl {
+    explicit Impl(SequenceStore& kept) : store(kept) {}
+
+    void insert(SaRecord record);
+    void drop(SaRecord& record);
+    void configure_one(const EspTunnel& tunnel, SaRecord wanted);
+    void take(const KernelSa& association);
+    void remove(const KernelSaRemoved& removed);
+    void assign();
+    void make_objects();
+    void make_inbound(const std::vector<SaRecord*>& wanted);
+    void make_outbound(const std::vector<SaRecord*>& wanted);
+    void watch(SaRecord& record);
+    void end(SaRecord& record, const std::string& why);
+    void extend();
+    void note_received();
+    bool settle();
+
+    SequenceStore& store;
+    std::string trouble;
+    std::vector<EspTunnel> tunnels;
+    SaRecords records;
+    SaChoice choice;  ///< What there is to see from outside.
+    std::uint64_t now_s = 0;
+    std::uint64_t uptime_s = 0;
+    std::uint64_t order = 0;
+    std::uint32_t next_id = 1;
+    bool ended = false;          ///< Some SA has, since the last look.
+    std::uint64_t synced_s = 0;  ///< Uptime at which received numbers were synced last.
+    LogLimiter received_log{logger("esp"), 1, std::chrono::minutes(1)};
+    std::vector<std::pair<SaStatus, bool>> expired;  ///< To be told.
+};
+
+/// Where the numbers end that are written down together, of those from `from` on.
+[[nodiscard]] inline std::uint64_t end_of_block(const SaRecord& record, std::uint64_t from) {
+    return record.limit - from > record.block ? from + record.block : record.limit;
+}
+
+}  // namespace culvert::ctl
