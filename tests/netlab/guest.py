@@ -10,6 +10,7 @@ on its second serial port. What a test makes in it is removed by `GuestPeer.deta
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import itertools
@@ -37,55 +38,78 @@ _MEMORY_MB = 256
 _BOOT_TIMEOUT_S = 100.0
 _TCP_PORT = 5001
 _TIMEOUT_S = 40.0
+_PIECE = 3600  # A multiple of four: each piece of base64 stands alone.
+
+
+def underlay_mac(index: int) -> str:
+    return f"02:00:ac:14:00:{index:02x}"
 
 
 class Guest:
     """One running guest in a namespace of its own."""
 
-    def __init__(self, lab: Lab, image: GuestImage) -> None:
+    def __init__(
+        self,
+        lab: Lab,
+        image: GuestImage,
+        index: int = _INDEX,
+        ns: Namespace | None = None,
+        memory_mb: int = _MEMORY_MB,
+    ) -> None:
+        """`ns`: the namespace of another guest, whose wire this one shares."""
         self.lab = lab
-        self.ns: Namespace = lab.namespace("guest")
+        self.index = index
+        self._shares_wire = ns is not None
+        self.ns: Namespace = ns or lab.namespace("guest")
+        self.tap = f"tap{index}" if self._shares_wire else "tap0"
         self._image = image
-        self._console = lab.directory / "guest-console.log"
-        self._shell_path = lab.directory / "guest-shell"
+        self._memory_mb = memory_mb
+        self._console = lab.directory / f"guest{index}-console.log"
+        self._shell_path = lab.directory / f"guest{index}-shell"
         self._shell: socket.socket | None = None
         self._numbers = itertools.count()
         self.process: Process | None = None
 
     def _make_wire(self) -> None:
-        self.ns.ip("link", "add", "name", "wire", "type", "bridge", "mcast_snooping", 0)
-        self.ns.ip("tuntap", "add", "tap0", "mode", "tap")
-        self.ns.ip("link", "set", "dev", "tap0", "mtu", UNDERLAY_MTU, "master", "wire", "up")
-        self.ns.ip("link", "set", "dev", "wire", "mtu", UNDERLAY_MTU, "up")
+        if not self._shares_wire:
+            self.ns.ip("link", "add", "name", "wire", "type", "bridge", "mcast_snooping", 0)
+            self.ns.ip("link", "set", "dev", "wire", "up")
+        self.ns.ip("tuntap", "add", self.tap, "mode", "tap")
+        self.ns.ip("link", "set", "dev", self.tap, "mtu", UNDERLAY_MTU, "master", "wire", "up")
+        self.ns.ip("link", "set", "dev", "wire", "mtu", UNDERLAY_MTU)
 
     def _network(self) -> tuple[str, ...]:
         """QEMU's words for the guest's NIC."""
         # The guest finishes its checksums itself (csum=off): with offload, the kernel would put the
         # GRE checksums of its tunnels on the wire as zero.
         return (
-            *("-netdev", "tap,id=n0,ifname=tap0,script=no,downscript=no,vhost=off"),
-            *("-device", "virtio-net-pci,netdev=n0,romfile=,csum=off,mac=02:00:ac:14:00:02"),
+            *("-netdev", f"tap,id=n0,ifname={self.tap},script=no,downscript=no,vhost=off"),
+            *("-device", f"virtio-net-pci,netdev=n0,romfile=,csum=off,mac={underlay_mac(self.index)}"),
             "-no-reboot",
         )
 
     def _set_addresses(self) -> None:
         self.sh(
             f"ip link set eth0 mtu {UNDERLAY_MTU} up",
-            f"ip addr add {underlay_address(_INDEX, 4)}/24 dev eth0",
-            f"ip addr add {underlay_address(_INDEX, 6)}/64 dev eth0 nodad",
+            f"ip addr add {underlay_address(self.index, 4)}/24 dev eth0",
+            f"ip addr add {underlay_address(self.index, 6)}/64 dev eth0 nodad",
         )
 
     def start(self) -> Guest:
         self._make_wire()
         self.process = self.ns.spawn(
-            *("qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-smp", 1, "-m", _MEMORY_MB),
+            *("qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-smp", 1),
+            # Time goes by instructions: on a busy machine the kernel would measure its clocks against
+            # a time that jumps, and give up or run ten times too fast.
+            *("-icount", "shift=auto"),
+            *("-m", self._memory_mb),
             *("-nodefaults", "-no-user-config", "-display", "none"),
             *("-serial", f"file:{self._console}"),
             *("-serial", f"unix:{self._shell_path},server=on,wait=off"),
             *("-kernel", self._image.kernel, "-initrd", self._image.initrd),
-            *("-append", "console=ttyS0 quiet panic=-1"),
+            *("-append", "console=ttyS0 quiet panic=-1 mitigations=off"),
             *self._network(),
-            name="qemu",
+            name=f"qemu{self.index}",
         )
         wait_until(self._ready, "the guest is up", _BOOT_TIMEOUT_S, interval_s=0.05)
         self._shell = socket.socket(socket.AF_UNIX)
@@ -150,6 +174,13 @@ class Guest:
             text += data.decode(errors="replace")
         return int(found[2]), found[1].replace("\r", "").strip()
 
+    def write_file(self, path: str, content: bytes) -> None:
+        """In pieces that a line of the terminal takes."""
+        self.sh(f": >{path}")
+        text = base64.b64encode(content).decode()
+        for start in range(0, len(text), _PIECE):
+            self.sh(f"echo {text[start:start + _PIECE]} | base64 -d >>{path}")
+
     def report(self) -> str:
         lines = ["=== guest: console", *self.console().splitlines()[-30:]]
         if self.process is not None and self.process.running:
@@ -172,8 +203,7 @@ class VhostGuest(Guest):
     socket, so that switch and guest find each other whichever starts last."""
 
     def __init__(self, lab: Lab, image: GuestImage, index: int) -> None:
-        super().__init__(lab, image)
-        self.index = index
+        super().__init__(lab, image, index)
         self.socket = lab.directory / "vhost.sock"
 
     def _make_wire(self) -> None:
@@ -182,7 +212,7 @@ class VhostGuest(Guest):
     def _network(self) -> tuple[str, ...]:
         # The switch maps the guest's memory. Interrupts by MSI-X crash this QEMU without KVM.
         return (
-            *("-object", f"memory-backend-memfd,id=mem,size={_MEMORY_MB}M,share=on"),
+            *("-object", f"memory-backend-memfd,id=mem,size={self._memory_mb}M,share=on"),
             *("-machine", "pc,memory-backend=mem"),
             *("-chardev", f"socket,id=c0,path={self.socket},server=on,wait=off"),
             *("-netdev", "vhost-user,id=n0,chardev=c0,queues=1"),
