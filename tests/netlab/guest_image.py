@@ -88,7 +88,7 @@ ESP_TOOLS = {
     "ovs-vsctl": "openvswitch-switch",
 }
 # DPDK finds this driver in its folder, so that no program names it.
-_DPDK_DRIVERS = "usr/lib/*/dpdk/pmds-*/librte_mempool_ring.so*"
+_DPDK_DRIVERS = "usr/lib/*/dpdk/pmds-*/librte_mempool_ring.so"
 _CHARON = pathlib.Path("/usr/lib/ipsec/charon")
 _FOLDERS = ("bin", "dev", "etc", "lib", "lib64", "proc", "run", "sbin", "sys", "tmp", "usr", "var")
 
@@ -103,6 +103,7 @@ mount -t devtmpfs dev /dev
 mkdir -p /dev/shm /dev/pts
 modprobe virtio_pci
 modprobe virtio_net
+modprobe tun 2>/dev/null  # Who opens /dev/net/tun must find it there.
 hostname guest
 for name in accept_dad dad_transmits accept_ra; do
     echo 0 >/proc/sys/net/ipv6/conf/default/$name
