@@ -5,8 +5,10 @@
 #include "tunnels/esp/esp.hpp"
 
 #include <algorithm>
-#include <new>
+#include <functional>
 #include <random>
+#include <stdexcept>
+#include <string>
 #include <type_traits>
 
 #include "tunnels/endian.hpp"
@@ -19,11 +21,20 @@ static_assert(std::is_trivially_destructible_v<EspScratch>, "It is wiped as byte
 
 IpsecMb make_ipsec_mb() {
     IpsecMb manager(alloc_mb_mgr(0));
-    if (manager == nullptr) {
-        throw std::bad_alloc();
+    int error = imb_get_errno(manager.get());
+    if (manager != nullptr) {
+        IMB_ARCH architecture = IMB_ARCH_NONE;
+        init_mb_mgr_auto(manager.get(), &architecture);
+        error = imb_get_errno(manager.get());
     }
-    IMB_ARCH architecture = IMB_ARCH_NONE;
-    init_mb_mgr_auto(manager.get(), &architecture);
+    if (manager == nullptr || error != 0) {
+        throw std::runtime_error(
+            std::string(
+                "Intel IPsec-MB cannot be used on this machine, it needs a CPU with AES-NI: "
+            ) +
+            imb_get_strerror(error)
+        );
+    }
     return manager;
 }
 

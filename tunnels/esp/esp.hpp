@@ -62,7 +62,7 @@ struct EspExpandedKey;
 /// The expanded key of one SA. Immutable, shared by threads, wiped at the end. Not copyable.
 class EspKey {
 public:
-    /// Precondition: `key` is of row_of(algorithm).key_bytes().
+    /// Precondition: `key` is of row_of(algorithm).key_bytes(), and esp_self_test() passed.
     EspKey(EspAlgorithm algorithm, const Secret& key);
     ~EspKey();
     EspKey(const EspKey&) = delete;
@@ -94,6 +94,7 @@ struct EspPacket {
 /// Seals and opens with one thread's buffers of IPsec-MB: each thread has its own.
 class EspEngine {
 public:
+    /// Throws std::runtime_error where IPsec-MB does not work at all: on a CPU without AES-NI.
     EspEngine();
     ~EspEngine();
     EspEngine(const EspEngine&) = delete;
@@ -114,8 +115,8 @@ private:
     std::unique_ptr<Impl> impl_;
 };
 
-/// Enciphers and deciphers known vectors of every algorithm with the code that this CPU selects;
-/// false: that must not be used. About a millisecond.
-[[nodiscard]] bool esp_self_test();
+/// Seals and opens a known packet of every algorithm with the code that this CPU selects; false: no
+/// key and no engine must be made. One or two milliseconds.
+[[nodiscard]] bool esp_self_test() noexcept;
 
 }  // namespace culvert::tunnels
