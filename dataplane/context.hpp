@@ -12,6 +12,7 @@
 
 #include "dataplane/admission_memo.hpp"
 #include "dataplane/counters.hpp"
+#include "dataplane/esp_waiting.hpp"
 #include "dataplane/flow_cache.hpp"
 #include "dataplane/icmp_limiter.hpp"
 #include "dataplane/known_peers.hpp"
@@ -23,6 +24,7 @@
 #include "dataplane/spread.hpp"
 #include "dataplane/stage_clock.hpp"
 #include "dataplane/upcall.hpp"
+#include "tunnels/esp/esp.hpp"
 
 namespace culvert::dataplane {
 
@@ -57,6 +59,8 @@ struct Context {
     std::vector<std::uint16_t> tx_ports;  ///< Ports with packets in `tx`.
     std::vector<std::uint16_t> targets;   ///< Scratch of flood().
     PatchQueue patched;                   ///< Packets that arrive at the peers of patch ports.
+    tunnels::EspEngine esp;               ///< Of this worker's packets, sealed and opened.
+    EspWaiting waiting;                   ///< Packets whose key may arrive.
     AdmissionMemo admissions;             ///< Last, as it is large and seldom asked.
 
     /// Counts and frees.

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The stages of decapsulation, in order: 1. outer headers, 2. fragments, 3. listener and local
-// address, 4. tunnel header, 5. checksums, 6. peer, 7. the host's firewall, 8. what the tunnel
-// admits, 9. strip, 10. ECN. A packet that the firewall does not let in changes no state: it is
-// asked before a sequence number is noted or a peer is learnt. See decap.hpp.
+// The stages of decapsulation, in order: 1. outer headers, 2. fragments, 3. ESP, after which it
+// begins anew, 4. listener and local address, 5. tunnel header, 6. checksums, 7. peer, 8. the
+// host's firewall, 9. what the tunnel admits, 10. strip, 11. ECN. A packet that the firewall does
+// not let in changes no state: it is asked before a sequence number is noted or a peer is learnt.
+// See decap.hpp.
 
 #include "dataplane/decap.hpp"
 
@@ -16,8 +17,11 @@
 #include "dataplane/clock.hpp"
 #include "dataplane/deliver.hpp"
 #include "dataplane/encap.hpp"
+#include "dataplane/esp_open.hpp"
 #include "dataplane/fragment.hpp"
+#include "dataplane/host_firewall.hpp"
 #include "dataplane/offload.hpp"
+#include "dataplane/packet_marks.hpp"
 #include "dataplane/route.hpp"
 #include "dataplane/tx.hpp"
 #include "tunnels/checksum.hpp"
@@ -106,6 +110,22 @@ std::uint16_t find_peer(
     return port;
 }
 
+/// Whether a packet came as the tunnel's encryption demands. One that was opened by an SA must be
+/// of a tunnel that this SA is for: of all others its sender has no key.
+DropReason judge_protection(const TunnelView& tunnel, const rte_mbuf* packet) noexcept {
+    const std::uint32_t association = packet::association(packet);
+    if (tunnel.esp == nullptr) [[likely]] {
+        return association == 0 ? DropReason::none : DropReason::esp_policy;
+    }
+    if (association == 0) {
+        return DropReason::esp_required;
+    }
+    const auto& accepts = tunnel.esp->accepts;
+    return std::find(accepts.begin(), accepts.end(), association) != accepts.end()
+               ? DropReason::none
+               : DropReason::esp_policy;
+}
+
 /// What the tunnel's own options say of a packet. `header` is the tunnel header.
 DropReason judge(
     const TunnelView& tunnel,
@@ -115,6 +135,10 @@ DropReason judge(
     std::span<const std::byte> header
 ) noexcept {
     const TunnelReceive& rules = tunnel.receive;
+    const DropReason unprotected = judge_protection(tunnel, packet);
+    if (unprotected != DropReason::none) {
+        return unprotected;
+    }
     if (outer.ip_protocol == tunnels::kIpProtocolUdp && !outer.udp_checksum_present &&
         !outer.source.is_v4() && !rules.udp6_zero_checksum && !packet::has_offload(packet)) {
         return DropReason::udp6_zero_checksum;
@@ -192,21 +216,29 @@ void note_path_mtu(
         return;
     }
     const Snapshot& snapshot = *context.snapshot;
-    for (const Listener& listener : snapshot.listeners) {
-        if (listener.ip_protocol != too_big->ip_protocol ||
-            listener.udp_port != too_big->udp_destination ||
-            !snapshot.peers.knows(listener.protocol, too_big->remote)) {
-            continue;
-        }
-        Upcall upcall;
-        upcall.kind = Upcall::Kind::path_mtu;
-        upcall.address = too_big->remote;
-        upcall.mtu = too_big->mtu;
-        // A lost one comes again with the next packet.
-        if (context.ask_limiter.take(clock_ms())) {
-            static_cast<void>(context.ask(upcall));
-        }
+    const bool of_esp = snapshot.associations.knows(too_big->remote) &&
+                        (too_big->ip_protocol == tunnels::kIpProtocolEsp ||
+                         snapshot.associations.has_udp_port(too_big->udp_source));
+    const bool is_known =
+        of_esp || std::any_of(
+                      snapshot.listeners.begin(),
+                      snapshot.listeners.end(),
+                      [&](const Listener& listener) {
+                          return listener.ip_protocol == too_big->ip_protocol &&
+                                 listener.udp_port == too_big->udp_destination &&
+                                 snapshot.peers.knows(listener.protocol, too_big->remote);
+                      }
+                  );
+    if (!is_known) {
         return;
+    }
+    Upcall upcall;
+    upcall.kind = Upcall::Kind::path_mtu;
+    upcall.address = too_big->remote;
+    upcall.mtu = too_big->mtu;
+    // A lost one comes again with the next packet.
+    if (context.ask_limiter.take(clock_ms())) {
+        static_cast<void>(context.ask(upcall));
     }
 }
 
@@ -215,14 +247,17 @@ void note_path_mtu(
 bool expects_fragments(
     const Snapshot& snapshot, std::uint8_t ip_protocol, const IpAddress& source
 ) noexcept {
-    return std::any_of(
-        snapshot.listeners.begin(),
-        snapshot.listeners.end(),
-        [&](const Listener& listener) {
-            return listener.ip_protocol == ip_protocol &&
-                   snapshot.peers.knows(listener.protocol, source);
-        }
-    );
+    const bool may_be_esp =
+        ip_protocol == tunnels::kIpProtocolEsp || ip_protocol == tunnels::kIpProtocolUdp;
+    return (may_be_esp && snapshot.associations.knows(source)) ||
+           std::any_of(
+               snapshot.listeners.begin(),
+               snapshot.listeners.end(),
+               [&](const Listener& listener) {
+                   return listener.ip_protocol == ip_protocol &&
+                          snapshot.peers.knows(listener.protocol, source);
+               }
+           );
 }
 
 /// A whole packet that no tunnel wants goes to the host as it came: in fragments.
@@ -303,45 +338,13 @@ Decap reassemble(
     return result;
 }
 
-}  // namespace
-
-namespace {
-
-/// What the host's firewall says of a packet that came in by `in_port`.
-Admitted ask_firewall(
-    Context& context,
-    std::uint16_t in_port,
-    const tunnels::Outer& outer,
-    std::span<const std::byte> head
-) noexcept {
-    const Snapshot& snapshot = *context.snapshot;
-    if (snapshot.admission == nullptr) {
-        return {};
-    }
-    const bool has_ports = outer.ip_protocol == tunnels::kIpProtocolUdp;
-    // The UDP header stands in front of the payload, and was checked to be whole.
-    const std::uint16_t source_port =
-        has_ports ? tunnels::load<tunnels::Be16>(head.data() + outer.payload_offset - 8).host()
-                  : std::uint16_t{0};
-    return context.admissions.judge(
-        *snapshot.admission,
-        {.source = outer.source,
-         .destination = outer.destination,
-         .source_port = source_port,
-         .destination_port = outer.udp_destination,
-         .bridge = snapshot.ports[in_port].bridge,
-         .protocol = outer.ip_protocol},
-        snapshot.version
-    );
-}
-
 /// What is known of a packet once its tunnel is found.
 struct Identity {
     std::uint16_t port = kPortNone;  ///< The tunnel's.
     bool alike = true;  ///< Packets that differ in the UDP source port only are treated alike.
 };
 
-/// Stages 4 to 8: the tunnel port of a packet for `listener`, or kPortNone and why. Sets `parsed`;
+/// Stages 5 to 9: the tunnel port of a packet for `listener`, or kPortNone and why. Sets `parsed`;
 /// a drop that is the tunnel's own is counted on its port.
 Identity identify(
     Context& context,
@@ -420,13 +423,14 @@ void learn_peer(
     peer.match = *match;
     peer.in_port = in_port;
     peer.tunnel_port = port;
+    peer.association = packet::association(arrival.packet);
     peer.bridge = view.bridge;
     peer.is_l3 = parsed.payload == tunnels::Payload::ip;
     peer.reader = FrameReader(view, port);
     context.known_peers.insert(peer, frame);
 }
 
-/// Stages 9 and 10, for a packet of the tunnel of arrival.key.in_port.
+/// Stages 10 and 11, for a packet of the tunnel of arrival.key.in_port.
 DropReason strip(
     Context& context, Arrival& arrival, const tunnels::Outer& outer, const tunnels::Parsed& parsed
 ) noexcept {
@@ -451,18 +455,35 @@ DropReason strip(
     return DropReason::none;
 }
 
-}  // namespace
-
-Decap decap(Context& context, PeerMemo& memo, Arrival& arrival, DropReason& reason) noexcept {
+/// decap(), but for what was opened and no tunnel wants.
+Decap take_out(Context& context, PeerMemo& memo, Arrival& arrival, DropReason& reason) noexcept {
     const Snapshot& snapshot = *context.snapshot;
     const auto head = packet::head(std::as_const(arrival.packet));
     const tunnels::Outer outer = tunnels::parse_outer(head, packet::length(arrival.packet));
     if (!outer.is_ip || !is_local(snapshot, memo, outer.destination)) {
         return Decap::not_ours;
     }
+    const bool is_opened = packet::association(arrival.packet) != 0;
     if (outer.drop == DropReason::outer_fragment || outer.ip_protocol == kIpProtocolFragment)
         [[unlikely]] {
+        if (is_opened) {
+            // Never put together with fragments that came in clear, or by another SA.
+            reason = DropReason::outer_fragment;
+            return Decap::dropped;
+        }
         return reassemble(context, memo, arrival, reason, outer);
+    }
+    if (!is_opened && !snapshot.associations.empty()) [[unlikely]] {
+        switch (open_one(context, arrival, outer, reason)) {
+        case Opening::other:
+            break;
+        case Opening::opened:
+            return take_out(context, memo, arrival, reason);
+        case Opening::dropped:
+            return Decap::dropped;
+        case Opening::kept:
+            return Decap::kept;
+        }
     }
     const Listener* listener = find_listener(snapshot, outer);
     if (listener == nullptr) {
@@ -489,6 +510,18 @@ Decap decap(Context& context, PeerMemo& memo, Arrival& arrival, DropReason& reas
         return Decap::dropped;
     }
     return parsed.payload == tunnels::Payload::ip ? deliver(context, arrival, reason) : Decap::done;
+}
+
+}  // namespace
+
+Decap decap(Context& context, PeerMemo& memo, Arrival& arrival, DropReason& reason) noexcept {
+    const Decap result = take_out(context, memo, arrival, reason);
+    if (result == Decap::not_ours && packet::association(arrival.packet) != 0) [[unlikely]] {
+        // Only tunnels may have what was sealed: neither the host nor the bridge sees it.
+        reason = DropReason::esp_policy;
+        return Decap::dropped;
+    }
+    return result;
 }
 
 DropReason admit_stripped(Context& context, Arrival& arrival, std::uint8_t outer_tos) noexcept {

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// What every way out shares: the VLAN tag, finishing what the sender's kernel left undone, and the
-// queues in front of devices. Worker threads only.
+// What every way out shares: the VLAN tag, finishing what the sender's kernel left undone, cutting,
+// and the queues in front of devices. Worker threads only.
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
 #include <span>
 
 #include "dataplane/context.hpp"
+#include "dataplane/fragment.hpp"
 #include "dataplane/offload.hpp"
 
 namespace culvert::dataplane {
@@ -80,6 +83,32 @@ void finish(Context& context, std::uint16_t port, rte_mbuf* packet, const Send& 
     }
     if (segments.failed()) {
         context.counters->drop(DropReason::no_buffer, port);
+    }
+}
+
+/// Cuts the IP packet at `ip_offset` and calls `send` with each fragment; drops what cannot be cut.
+template <class Send>
+void send_fragments(
+    Context& context,
+    std::uint16_t port,
+    rte_mbuf* packet,
+    std::uint16_t ip_offset,
+    std::uint32_t mtu,
+    bool ignore_df,
+    const Send& send
+) noexcept {
+    FragmentList pieces;
+    const FragmentRequest request{
+        .ip_offset = ip_offset,
+        .mtu = static_cast<std::uint16_t>(std::min(mtu, 65535U)),
+        .identification = context.next_fragment_id++,
+        .ignore_df = ignore_df};
+    if (!fragment_packet(packet, request, context.pools.packets, context.pools.shares, pieces)) {
+        context.drop(packet, DropReason::tunnel_mtu_exceeded, port);
+        return;
+    }
+    for (rte_mbuf* piece : pieces.span()) {
+        send(piece);
     }
 }
 

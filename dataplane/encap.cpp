@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // The stages of encapsulation, in order: 1. next hop known, 2. what the inner packet says, 3. does
-// it fit, 4. finish, 5. prepend the prebuilt headers and patch them, 6. checksums, 7. queue on the
-// underlay's port. See encap.hpp.
+// it fit, 4. finish, 5. prepend the prebuilt headers and patch them, 6. checksums, 7. leave
+// (departures.cpp): seal, cut, queue on the underlay's port. See encap.hpp.
 
 #include "dataplane/encap.hpp"
 
@@ -13,11 +13,10 @@
 #include <optional>
 #include <utility>
 
-#include "dataplane/bond.hpp"
 #include "dataplane/clock.hpp"
+#include "dataplane/departures.hpp"
 #include "dataplane/egress.hpp"
-#include "dataplane/fragment.hpp"
-#include "dataplane/patch.hpp"
+#include "dataplane/packet_marks.hpp"
 #include "dataplane/rx.hpp"
 #include "dataplane/tx.hpp"
 #include "tunnels/checksum.hpp"
@@ -65,78 +64,6 @@ void write_tunnel_checksum(const tunnels::EncapTemplate& header, rte_mbuf* packe
         &checksum,
         sizeof checksum
     );
-}
-
-/// Sends an encapsulated packet on the underlay: to the next hop's port, or to all while that port
-/// is not known.
-void transmit_underlay(
-    Context& context, const TunnelView& tunnel, std::uint16_t port, rte_mbuf* packet
-) noexcept {
-    const Snapshot& snapshot = *context.snapshot;
-    if (tunnel.out_port != kPortNone) [[likely]] {
-        const PortView& view = snapshot.ports[tunnel.out_port];
-        if (view.device && view.up) [[likely]] {
-            enqueue(context, tunnel.out_port, packet);
-        } else if (view.is_patch()) {
-            cross(context, tunnel.out_port, packet);
-        } else if (view.is_bond()) {
-            enqueue_by_bond(context, tunnel.out_port, std::span(&packet, 1));
-        } else {
-            context.drop(packet, DropReason::port_down, port);
-        }
-        return;
-    }
-    for (const std::uint16_t member : snapshot.bridges[tunnel.out_bridge].members) {
-        const PortView& view = snapshot.ports[member];
-        const bool goes_out = view.sends() || view.is_patch();
-        if (!goes_out || !view.vlan.carries(tunnel.out_vlan)) {
-            continue;
-        }
-        rte_mbuf* replica = packet::share(packet, context.pools.shares);
-        if (replica == nullptr) {
-            context.counters->drop(DropReason::no_buffer, port);
-            break;
-        }
-        // The template is untagged here: tag each replica as its port wants it.
-        rte_mbuf* made =
-            retag(context, replica, false, view.vlan.tags(tunnel.out_vlan), tunnel.out_vlan);
-        if (made == nullptr) {
-            context.drop(replica, DropReason::no_buffer, port);
-            continue;
-        }
-        if (view.is_patch()) {
-            cross(context, member, made);
-        } else {
-            enqueue_burst_to(context, member, std::span(&made, 1));
-        }
-    }
-    rte_pktmbuf_free(packet);
-}
-
-/// Cuts the IP packet at `ip_offset` and calls `send` with each fragment; drops what cannot be cut.
-template <class Send>
-void send_fragments(
-    Context& context,
-    std::uint16_t port,
-    rte_mbuf* packet,
-    std::uint16_t ip_offset,
-    std::uint32_t mtu,
-    bool ignore_df,
-    const Send& send
-) noexcept {
-    FragmentList pieces;
-    const FragmentRequest request{
-        .ip_offset = ip_offset,
-        .mtu = static_cast<std::uint16_t>(std::min(mtu, 65535U)),
-        .identification = context.next_fragment_id++,
-        .ignore_df = ignore_df};
-    if (!fragment_packet(packet, request, context.pools.packets, context.pools.shares, pieces)) {
-        context.drop(packet, DropReason::tunnel_mtu_exceeded, port);
-        return;
-    }
-    for (rte_mbuf* piece : pieces.span()) {
-        send(piece);
-    }
 }
 
 /// What few tunnels have in their headers beside patch_outer()'s: fields of the tunnel header, and
@@ -194,21 +121,21 @@ inline void write_headers(
     }
 }
 
-/// Sends a finished packet through a resolved tunnel; what is larger than the underlay's MTU is cut
-/// behind the tunnel's headers, with DF or without: the caller has decided that.
+/// Puts the headers of a resolved tunnel in front of a finished packet. What is larger than the
+/// underlay's MTU is cut behind them, with DF or without: the caller has decided that.
 void encap_one(
     Context& context,
     const TunnelView& tunnel,
     std::uint16_t port,
     rte_mbuf* packet,
-    const tunnels::Inner& inner
+    const tunnels::Inner& inner,
+    Departures& departures
 ) noexcept {
     if (tunnel.transmit.payload == tunnels::Payload::ip && !packet::pull(packet, inner.ip_offset)) {
         context.drop(packet, DropReason::l3_not_ip, port);
         return;
     }
-    const std::uint32_t inner_bytes = packet::length(packet);
-    if (inner_bytes + tunnel.overhead() > kOuterPacketBytesMax) {
+    if (packet::length(packet) + tunnel.overhead() > kOuterPacketBytesMax) {
         context.drop(packet, DropReason::tunnel_mtu_exceeded, port);
         return;
     }
@@ -218,18 +145,9 @@ void encap_one(
         return;
     }
     const tunnels::OuterWriter writer(tunnel.header);
-    write_headers(context, tunnel, writer, made, packet::length(made), inner);
-    PortCounters& counters = context.counters->ports[port];
-    counters.tx_packets.add(1);
-    counters.tx_bytes.add(inner_bytes);
-    const std::uint16_t ip_offset = tunnel.header.ip_offset;
-    if (packet::length(made) - ip_offset <= tunnel.underlay_mtu) [[likely]] {
-        transmit_underlay(context, tunnel, port, made);
-        return;
-    }
-    send_fragments(context, port, made, ip_offset, tunnel.underlay_mtu, true, [&](rte_mbuf* piece) {
-        transmit_underlay(context, tunnel, port, piece);
-    });
+    const std::uint32_t bytes = packet::length(made);
+    write_headers(context, tunnel, writer, made, bytes, inner);
+    departures.add(made, bytes - tunnel.header.ip_offset <= tunnel.underlay_mtu);
 }
 
 /// Gives the packet to the slow path, which resolves the next hop and sends it back.
@@ -255,7 +173,10 @@ void treat_oversize(
 ) noexcept {
     const Oversize policy = tunnel.transmit.oversize;
     const std::uint32_t bytes = largest_frame_bytes(frame) - inner.ip_offset;
-    const auto send = [&](rte_mbuf* packet) { encap_one(context, tunnel, port, packet, inner); };
+    Departures departures(context, tunnel, port);
+    const auto send = [&](rte_mbuf* packet) {
+        encap_one(context, tunnel, port, packet, inner, departures);
+    };
     // Nobody has to send IPv6 packets smaller than this: the underlay's fragments carry them.
     const bool below_minimum = inner.version == 6 && bytes <= kIpv6MtuMin;
     if (policy == Oversize::fragment_outer || (below_minimum && policy != Oversize::drop)) {
@@ -442,8 +363,9 @@ void encap(Context& context, std::uint16_t port, rte_mbuf* frame) noexcept {
         treat_oversize(context, tunnel, port, frame, inner, mtu);
         return;
     }
+    Departures departures(context, tunnel, port);
     finish(context, port, frame, [&](rte_mbuf* finished) {
-        encap_one(context, tunnel, port, finished, inner);
+        encap_one(context, tunnel, port, finished, inner, departures);
     });
 }
 
@@ -458,19 +380,26 @@ void encap_burst(Context& context, std::uint16_t port, std::span<rte_mbuf* const
     const std::uint32_t limit =
         std::min<std::uint32_t>(tunnel.underlay_mtu, kOuterPacketBytesMax) + header.ip_offset;
     const tunnels::OuterWriter writer(header);
+    const std::uint32_t in_front = header.length + (tunnel.esp ? seal_front_bytes(tunnel) : 0);
     std::array<rte_mbuf*, kBurstMax> ready;  // In front of what is queued next.
     std::size_t waiting = 0;
     std::uint64_t bytes = 0;
     std::uint64_t count = 0;
-    const auto encap_alone = [&](rte_mbuf* frame) noexcept {
+    const auto leave_ready = [&]() noexcept {
         if (waiting != 0) {
-            enqueue_burst_to(context, tunnel.out_port, std::span(ready).first(waiting));
+            const Unsealed unsealed =
+                leave(context, tunnel, port, std::span(ready).first(waiting), true);
             waiting = 0;
+            bytes -= unsealed.bytes;
+            count -= unsealed.packets;
         }
+    };
+    const auto encap_alone = [&](rte_mbuf* frame) noexcept {
+        leave_ready();
         encap(context, port, frame);
     };
     for (rte_mbuf* frame : frames) {
-        if (!open || !takes_headers(frame, header.length)) [[unlikely]] {
+        if (!open || !takes_headers(frame, in_front)) [[unlikely]] {
             encap_alone(frame);
             continue;
         }
@@ -485,7 +414,7 @@ void encap_burst(Context& context, std::uint16_t port, std::span<rte_mbuf* const
                 encap_alone(frame);
                 return;
             }
-            bytes += made;
+            bytes += made - header.length;
             ++count;
             packet::push_head(frame, header.length - stripped);
             write_headers(context, tunnel, writer, frame, made, inner);
@@ -500,12 +429,10 @@ void encap_burst(Context& context, std::uint16_t port, std::span<rte_mbuf* const
             send(tunnels::inspect_inner(head, tunnels::Payload::ethernet));
         }
     }
-    if (waiting != 0) {
-        enqueue_burst_to(context, tunnel.out_port, std::span(ready).first(waiting));
-    }
+    leave_ready();
     PortCounters& counters = context.counters->ports[port];
     counters.tx_packets.add(count);
-    counters.tx_bytes.add(bytes - count * header.length);
+    counters.tx_bytes.add(bytes);
 }
 
 }  // namespace culvert::dataplane

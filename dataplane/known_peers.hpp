@@ -24,9 +24,10 @@ struct alignas(64) KnownPeer {
     tunnels::HeaderMatch match;
     std::uint16_t in_port = kPortNone;  ///< Port that the tunnel packets come in by; none: empty.
     std::uint16_t tunnel_port = kPortNone;
-    std::uint16_t bridge = 0;  ///< Of the tunnel's port.
-    bool is_l3 = false;        ///< What comes out are bare IP packets.
-    FrameReader reader;        ///< Of the frames that come out.
+    std::uint32_t association = 0;  ///< That its packets were opened by (packet_marks.hpp).
+    std::uint16_t bridge = 0;       ///< Of the tunnel's port.
+    bool is_l3 = false;             ///< What comes out are bare IP packets.
+    FrameReader reader;             ///< Of the frames that come out.
 };
 
 class KnownPeers {
@@ -43,18 +44,19 @@ public:
         }
     }
 
-    /// The peer of a frame that came in by `in_port`, or nullptr. Packets of a peer come in runs.
-    /// Precondition: the frame's bytes are all there.
-    [[nodiscard]] const KnownPeer*
-    find(std::uint16_t in_port, std::span<const std::byte> frame) noexcept {
+    /// The peer of a frame that came in by `in_port`, opened by `association` or in clear, or
+    /// nullptr. Packets of a peer come in runs. Precondition: the frame's bytes are all there.
+    [[nodiscard]] const KnownPeer* find(
+        std::uint16_t in_port, std::uint32_t association, std::span<const std::byte> frame
+    ) noexcept {
         if (frame.size() < tunnels::HeaderMatch::kBytesMax) {
             return nullptr;
         }
-        if (is_of(*last_, in_port, frame)) [[likely]] {
+        if (is_of(*last_, in_port, association, frame)) [[likely]] {
             return last_;
         }
         const KnownPeer& peer = peers_[index(frame.data())];
-        if (!is_of(peer, in_port, frame)) {
+        if (!is_of(peer, in_port, association, frame)) {
             return nullptr;
         }
         last_ = &peer;
@@ -66,9 +68,14 @@ public:
     }
 
 private:
-    [[nodiscard]] static bool
-    is_of(const KnownPeer& peer, std::uint16_t in_port, std::span<const std::byte> frame) noexcept {
-        return peer.in_port == in_port && tunnels::matches(peer.match, frame);
+    [[nodiscard]] static bool is_of(
+        const KnownPeer& peer,
+        std::uint16_t in_port,
+        std::uint32_t association,
+        std::span<const std::byte> frame
+    ) noexcept {
+        return peer.in_port == in_port && peer.association == association &&
+               tunnels::matches(peer.match, frame);
     }
 
     /// Where packets of a peer and key stand; kBytesMax bytes of the frame are there. Read as if

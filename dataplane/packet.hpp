@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <optional>
 #include <span>
 
 #include <rte_mbuf.h>
@@ -76,28 +75,6 @@ inline void set_encapsulated(rte_mbuf* m) noexcept {
 }
 inline void set_ingress(rte_mbuf* m, std::uint16_t port) noexcept {
     m->port = port;
-}
-
-/// The group policy id (VXLAN-GBP) that a packet came in with. It stands in the flow-director mark,
-/// which no driver here sets; bit 16 says that there is one.
-inline constexpr std::uint32_t kGroupPolicyPresent = 1U << 16U;
-[[nodiscard]] inline std::optional<std::uint16_t> group_policy(const rte_mbuf* m) noexcept {
-    const std::uint32_t mark = m->hash.fdir.hi;
-    return (mark & kGroupPolicyPresent) != 0
-               ? std::optional(static_cast<std::uint16_t>(mark & 0xffffU))
-               : std::nullopt;
-}
-inline void set_group_policy(rte_mbuf* m, std::optional<std::uint16_t> id) noexcept {
-    m->hash.fdir.hi = id ? kGroupPolicyPresent | *id : 0;
-}
-
-/// The inbound SA that a packet was opened by, an id of SaParameters; 0: it came in clear. It
-/// stands in place of the RSS hash, which is not used.
-[[nodiscard]] inline std::uint32_t association(const rte_mbuf* m) noexcept {
-    return m->hash.fdir.lo;
-}
-inline void set_association(rte_mbuf* m, std::uint32_t id) noexcept {
-    m->hash.fdir.lo = id;
 }
 
 /// The contiguous first bytes.

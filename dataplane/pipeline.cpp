@@ -9,6 +9,7 @@
 #include <optional>
 #include <utility>
 
+#include "dataplane/clock.hpp"
 #include "dataplane/decap.hpp"
 #include "dataplane/deliver.hpp"
 #include "dataplane/encap.hpp"
@@ -307,6 +308,36 @@ void process_spread(Context& context, std::span<rte_mbuf* const> burst) noexcept
     }
     forward(context, batch);
     take_patched(context);
+}
+
+std::size_t process_waiting(Context& context, bool changed) noexcept {
+    if (context.waiting.empty()) [[likely]] {
+        return 0;
+    }
+    const std::uint64_t now_ms = clock_ms();
+    if (!changed && !context.waiting.is_due(now_ms)) {
+        return 0;
+    }
+    const SaTable& table = context.snapshot->associations;
+    const auto is_decided = [&](const EspWaiter& waiter) {
+        return table.find(waiter.spi, waiter.destination) != nullptr ||
+               !table.may_arrive(waiter.spi) || !table.knows(waiter.source);
+    };
+    const std::size_t before = context.waiting.count();
+    context.waiting.take_if(
+        [&](const EspWaiter& waiter) { return waiter.until_ms <= now_ms || is_decided(waiter); },
+        [&](const EspWaiter& waiter) {
+            if (!is_decided(waiter)) {
+                context.drop(waiter.packet, DropReason::esp_unknown_spi, waiter.port);
+                return;
+            }
+            Batch batch;
+            admit_late(context, waiter.port, waiter.packet, batch);
+            forward(context, batch);
+        }
+    );
+    take_patched(context);
+    return before - context.waiting.count();
 }
 
 namespace {

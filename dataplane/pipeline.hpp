@@ -3,6 +3,7 @@
 // The packet path: the stages of one burst, in order, in one function. Start reading here.
 #pragma once
 
+#include <cstddef>
 #include <span>
 
 #include "dataplane/context.hpp"
@@ -20,5 +21,9 @@ void process_spread(Context& context, std::span<rte_mbuf* const> burst) noexcept
 
 /// Applies what the slow path decided.
 void apply_decision(Context& context, const Decision& decision) noexcept;
+
+/// Ends the wait of packets whose key has arrived, or will not: `changed` says that the snapshot is
+/// a new one. Returns how many have ended.
+std::size_t process_waiting(Context& context, bool changed) noexcept;
 
 }  // namespace culvert::dataplane

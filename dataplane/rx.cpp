@@ -14,7 +14,9 @@
 #include "dataplane/bond.hpp"
 #include "dataplane/decap.hpp"
 #include "dataplane/deliver.hpp"
+#include "dataplane/esp_open.hpp"
 #include "dataplane/offload.hpp"
+#include "dataplane/packet_marks.hpp"
 #include "tunnels/ecn.hpp"
 #include "tunnels/protocols.hpp"
 
@@ -132,7 +134,7 @@ read_or_decap(Context& context, const PortView& view, PeerMemo& memo, Arrival& a
     const BridgeView& bridge = context.snapshot->bridges[view.bridge];
     if (!bridge.terminates_tunnels || arrival.key.destination != bridge.local_mac ||
         arrival.key.vlan != bridge.local_vlan || context.snapshot->listeners.empty()) {
-        return DropReason::none;
+        return packet::association(arrival.packet) == 0 ? DropReason::none : DropReason::esp_policy;
     }
     switch (decap(context, memo, arrival, reason)) {
     case Decap::not_ours:
@@ -207,7 +209,7 @@ bool admit_known(
     Context& context, std::uint16_t port, rte_mbuf* packet, TunnelRun& run, Batch& batch
 ) noexcept {
     const auto frame = packet::head(std::as_const(packet));
-    const KnownPeer* peer = context.known_peers.find(port, frame);
+    const KnownPeer* peer = context.known_peers.find(port, packet::association(packet), frame);
     if (peer == nullptr) {
         return false;
     }
@@ -242,14 +244,16 @@ void admit_burst(
 ) noexcept {
     const Snapshot& snapshot = *context.snapshot;
     std::uint64_t bytes = 0;
-    for (const rte_mbuf* packet : burst) {
+    for (rte_mbuf* packet : burst) {
         rte_prefetch0(rte_pktmbuf_mtod(packet, const void*));
         bytes += packet::length(packet);
+        packet::clear_marks(packet);
     }
     PortCounters& counters = context.counters->ports[port];
     counters.rx_packets.add(burst.size());
     counters.rx_bytes.add(bytes);
     BurstArray by_bond;
+    BurstArray opened;
     if (snapshot.ports[port].bridge == kPortNone) [[unlikely]] {
         burst = admit_by_member(context, port, burst, by_bond);
         if (burst.empty()) {
@@ -263,11 +267,13 @@ void admit_burst(
     const MacWord local_mac(bridge.local_mac);
     const FrameReader reader(view, port);
     context.known_peers.follow(snapshot.version);
+    if (terminates && !snapshot.associations.empty()) [[unlikely]] {
+        burst = open_burst(context, port, burst, opened);
+    }
     PeerMemo memo;
     TunnelRun run;
     for (rte_mbuf* packet : burst) {
         packet::set_ingress(packet, port);
-        packet::set_group_policy(packet, std::nullopt);
         if (packet::is_plain(packet) && packet->data_len >= FrameReader::kReadBytes) [[likely]] {
             const auto* frame = rte_pktmbuf_mtod(packet, const std::byte*);
             FlowKey key;
@@ -283,6 +289,16 @@ void admit_burst(
         admit(context, view, port, memo, packet, batch);
     }
     run.count(context);
+}
+
+void admit_late(Context& context, std::uint16_t port, rte_mbuf* packet, Batch& batch) noexcept {
+    const PortView* view = context.snapshot->port(port);
+    if (view == nullptr || view->bridge == kPortNone) {
+        context.drop(packet, DropReason::port_removed, port);
+        return;
+    }
+    PeerMemo memo;
+    admit(context, *view, port, memo, packet, batch);
 }
 
 }  // namespace culvert::dataplane

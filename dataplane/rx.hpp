@@ -33,6 +33,10 @@ void admit_burst(
     Context& context, std::uint16_t port, std::span<rte_mbuf* const> burst, Batch& batch
 ) noexcept;
 
+/// Does the same with a packet of `port` that was held back, and counted when it came.
+/// Precondition: `batch` has room.
+void admit_late(Context& context, std::uint16_t port, rte_mbuf* packet, Batch& batch) noexcept;
+
 /// The second half of it for one packet: reads the frame `arrival.packet` that came out of the
 /// tunnel of port `arrival.key.in_port`. Returns none, or why it is to be dropped; either way the
 /// packet is the caller's.

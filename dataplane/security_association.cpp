@@ -65,21 +65,23 @@ InboundSa::InboundSa(
     const SaParameters& parameters,
     tunnels::EspAlgorithm algorithm,
     const tunnels::Secret& key,
-    std::uint32_t window_packets
+    std::uint32_t window_packets,
+    std::uint64_t highest
 )
-    : parameters_(parameters), key_(algorithm, key), window_(window_packets, parameters.extended) {}
+    : parameters_(parameters), key_(algorithm, key),
+      window_(window_packets, parameters.extended, highest) {}
 
-void InboundSa::judge(std::span<Judged> packets) noexcept {
+void InboundSa::judge(std::span<Judged> received) noexcept {
     const Spin held(lock_);
-    for (Judged& packet : packets) {
+    for (Judged& packet : received) {
         packet.sequence = window_.infer(packet.low);
         packet.verdict = window_.judge(packet.sequence);
     }
 }
 
-void InboundSa::accept(std::span<Judged> packets) noexcept {
+void InboundSa::accept(std::span<Judged> received) noexcept {
     const Spin held(lock_);
-    for (Judged& packet : packets) {
+    for (Judged& packet : received) {
         packet.verdict = window_.accept(packet.sequence);
     }
 }

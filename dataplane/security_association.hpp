@@ -75,11 +75,13 @@ struct SaRefusals {
 
 class InboundSa {
 public:
+    /// `highest`: no sequence number up to it is taken any more.
     InboundSa(
         const SaParameters& parameters,
         tunnels::EspAlgorithm algorithm,
         const tunnels::Secret& key,
-        std::uint32_t window_packets
+        std::uint32_t window_packets,
+        std::uint64_t highest = 0
     );
 
     [[nodiscard]] const SaParameters& parameters() const noexcept { return parameters_; }
@@ -92,9 +94,9 @@ public:
         std::uint64_t sequence = 0;
         tunnels::ReplayVerdict verdict = tunnels::ReplayVerdict::zero;
     };
-    void judge(std::span<Judged> packets) noexcept;
+    void judge(std::span<Judged> received) noexcept;
     /// Any worker: notes authentic packets; sets the verdicts anew.
-    void accept(std::span<Judged> packets) noexcept;
+    void accept(std::span<Judged> received) noexcept;
 
     [[nodiscard]] std::uint64_t highest() const noexcept;  ///< Number received.
 
@@ -105,7 +107,7 @@ public:
 private:
     SaParameters parameters_;
     tunnels::EspKey key_;
-    alignas(64) mutable std::atomic_flag lock_ = ATOMIC_FLAG_INIT;  ///< Spins.
+    alignas(64) mutable std::atomic_flag lock_{};  ///< Spins.
     tunnels::ReplayWindow window_;
 };
 

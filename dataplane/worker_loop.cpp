@@ -34,6 +34,8 @@ constexpr std::uint64_t kExchangesPerSecond = 50000;
 constexpr std::uint32_t kShortestSleepUs = 10;
 constexpr std::uint32_t kLongestSleepUs =
     100000;  // Without polled ports: a packet or wake() ends it.
+/// Packets that wait for a key are looked at as often.
+constexpr std::uint32_t kLookAtWaitingUs = 10000;
 constexpr std::size_t kEventsMax = 64;
 constexpr std::uint32_t kWakeEvent = 0xffffffff;
 // All that may wait: held packets leave before any that arrives later.
@@ -167,6 +169,7 @@ void WorkerLoop::run() noexcept {
             if (exchanges) {
                 work = take_decisions();
             }
+            work += process_waiting(*context_, version_ != adopted);
             work += take_spread();
             received_ = poll_ports();
             work += received_;
@@ -346,6 +349,9 @@ void WorkerLoop::idle() noexcept {
     if (!polled_.empty()) {
         const unsigned doublings = std::min(idle_rounds_ - kIdleRoundsBeforeSleep, 16U);
         sleep_us = std::min(options.idle_sleep_us, kShortestSleepUs << doublings);
+    }
+    if (!context_->waiting.empty()) {
+        sleep_us = std::min(sleep_us, kLookAtWaitingUs);
     }
     static_cast<void>(sleeping_.exchange(true, std::memory_order_acq_rel));
     const Snapshot* newest = shared_.snapshot.load(std::memory_order_acquire);

@@ -7,6 +7,7 @@
 #include <array>
 
 #include "tunnels/checksum.hpp"
+#include "tunnels/esp/esp.hpp"
 #include "tunnels/headers.hpp"
 #include "tunnels/outer.hpp"
 
@@ -39,7 +40,7 @@ std::uint32_t plateau_below(std::uint32_t length) noexcept {
 }
 
 bool is_tunnel_protocol(std::uint8_t protocol) noexcept {
-    return protocol == kIpProtocolUdp || protocol == kIpProtocolGre;
+    return protocol == kIpProtocolUdp || protocol == kIpProtocolGre || protocol == kIpProtocolEsp;
 }
 
 /// `rest` follows the quoted IP headers; precondition: it has kQuotedBytesMin bytes.

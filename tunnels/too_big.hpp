@@ -18,9 +18,9 @@ namespace culvert::tunnels {
 struct TooBig {
     IpAddress local;                    ///< Source of the packet that did not fit.
     IpAddress remote;                   ///< Its destination.
-    std::uint8_t ip_protocol = 0;       ///< kIpProtocolUdp or kIpProtocolGre.
-    std::uint16_t udp_source = 0;       ///< Host order; 0 for GRE.
-    std::uint16_t udp_destination = 0;  ///< Host order; 0 for GRE.
+    std::uint8_t ip_protocol = 0;       ///< kIpProtocolUdp, kIpProtocolGre or kIpProtocolEsp.
+    std::uint16_t udp_source = 0;       ///< Host order; 0 but for UDP.
+    std::uint16_t udp_destination = 0;  ///< Likewise.
     /// Bytes of IP packet that fit: at least 68 for IPv4, 1280 for IPv6 (less is refused, RFC 8201
     /// section 4). A router older than RFC 1191 says nothing, and the next lower plateau of its
     /// section 7.1 is taken. Not compared with the length of the quoted packet, which some routers

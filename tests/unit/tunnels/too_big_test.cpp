@@ -88,6 +88,16 @@ TEST(TooBigParse, GreHasNoPorts) {
     }
 }
 
+TEST(TooBigParse, EspHasNoPorts) {
+    for (const bool v6 : {false, true}) {
+        const auto result = v6 ? parse_with(true, 54, 0x3240) : parse_with(false, 36, 0x4032);
+        ASSERT_TRUE(result.has_value());
+        EXPECT_EQ(result->ip_protocol, 50);
+        EXPECT_EQ(result->udp_source, 0);
+        EXPECT_EQ(result->udp_destination, 0);
+    }
+}
+
 TEST(TooBigParse, TakesThePlateauBelowWhenTheRouterNamesNoMtu) {
     const auto estimate = [](unsigned length) {
         Bytes packet = error(false);
