@@ -15,6 +15,7 @@ OvsFolders find_ovs_folders(const std::function<const char*(const char*)>& envir
     folders.log = find("OVS_LOGDIR", "/var/log/openvswitch");
     folders.configuration = find("OVS_SYSCONFDIR", "/etc") + "/openvswitch";
     folders.database = find("OVS_DBDIR", folders.configuration);
+    folders.state = find("OVS_DBDIR", "");
     return folders;
 }
 

@@ -15,6 +15,7 @@ struct OvsFolders {
     std::string log;
     std::string database;
     std::string configuration;  ///< .../openvswitch
+    std::string state;          ///< OVS_DBDIR, for what must outlive the daemon; empty: unset.
 };
 [[nodiscard]] OvsFolders find_ovs_folders(const std::function<const char*(const char*)>& environment
 );

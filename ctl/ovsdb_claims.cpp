@@ -3,11 +3,15 @@
 // Claims, and the sentences for those that come too late. See ovsdb_claims.hpp.
 #include "ctl/ovsdb_claims.hpp"
 
+#include <algorithm>
+#include <array>
+#include <cstdint>
 #include <string_view>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "ctl/validate_esp.hpp"
 #include "dataplane/limits.hpp"
 
 namespace culvert::ctl {
@@ -42,11 +46,42 @@ std::string OvsdbClaims::claim_tunnel(const TunnelConfig& tunnel) {
         return tunnel.name +
                ": VXLAN-GBP, and non-VXLAN-GBP tunnels can't be configured on the same dst_port";
     }
+    if (std::string problem = ike_port_problem(tunnel); !problem.empty()) {
+        return problem;
+    }
     if (!matches_.insert(receive_match(tunnel)).second) {
         return could_not_add(tunnel.name, "File exists");
     }
     if (tunnel.dst_port != 0) {
         udp_ports_.emplace(tunnel.dst_port, &tunnel);
+    }
+    ike_ = tunnel.ike ? &tunnel : ike_;
+    return {};
+}
+
+/// IKE and ESP in UDP have ports of their own.
+std::string OvsdbClaims::ike_port_problem(const TunnelConfig& tunnel) const {
+    constexpr std::array<std::uint16_t, 2> kPorts{kIkeUdpPort, tunnels::kEspUdpPort};
+    const bool takes = std::find(kPorts.begin(), kPorts.end(), tunnel.dst_port) != kPorts.end();
+    if (takes && (ike_ != nullptr || tunnel.ike)) {
+        return fmt::format(
+            "{}: dst_port={} is a port of IKE, which {} needs; valid: another UDP port",
+            tunnel.name,
+            tunnel.dst_port,
+            tunnel.ike ? tunnel.name : ike_->name
+        );
+    }
+    for (const std::uint16_t port : kPorts) {
+        const auto found = tunnel.ike ? udp_ports_.find(port) : udp_ports_.end();
+        if (found != udp_ports_.end()) {
+            return fmt::format(
+                "{}: IKE needs UDP port {}, which is the dst_port of {}; valid: another dst_port "
+                "there",
+                tunnel.name,
+                port,
+                found->second->name
+            );
+        }
     }
     return {};
 }

@@ -32,11 +32,13 @@ public:
 
 private:
     [[nodiscard]] std::string claim_tunnel(const TunnelConfig& tunnel);
+    [[nodiscard]] std::string ike_port_problem(const TunnelConfig& tunnel) const;
 
     std::unordered_set<std::string> names_;
     std::unordered_set<std::string> devices_;  ///< Of DPDK.
     std::unordered_map<std::uint16_t, const TunnelConfig*> udp_ports_;
     std::set<decltype(receive_match(TunnelConfig{}))> matches_;
+    const TunnelConfig* ike_ = nullptr;  ///< One that wants its keys by IKE.
     std::size_t items_ = 0;
 };
 

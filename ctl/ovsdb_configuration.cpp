@@ -353,8 +353,9 @@ Builder::read_item(const Named& named, const OvsdbInterface& interface, Candidat
         return {};
     }
     if (is_tunnel) {
-        OvsdbTunnel read =
-            read_ovsdb_tunnel(named.name, interface.type, ovsdb::column(row, "options").map());
+        OvsdbTunnel read = read_ovsdb_tunnel(
+            named.name, interface.type, ovsdb::column(row, "options").map(), out_.state.ike
+        );
         std::move(read.warnings.begin(), read.warnings.end(), std::back_inserter(out_.warnings));
         if (!read.tunnel) {
             return read.error;

@@ -86,12 +86,12 @@ struct OvsdbConfiguration {
 [[nodiscard]] const ovsdb::Wanted& wanted_columns();
 
 /// `base` with what other_config says of things that only a start can change: pmd-cpu-mask,
-/// dpdk-lcore-mask, dpdk-socket-mem, dpdk-alloc-mem, dpdk-extra, flow-limit.
+/// dpdk-lcore-mask, dpdk-socket-mem, dpdk-alloc-mem, dpdk-extra, flow-limit, culvert-state-dir.
 [[nodiscard]] DesiredState start_options(const ovsdb::Replica& replica, const DesiredState& base);
 
-/// `base` has what the database does not say: daemon, dpdk, workers, flow_cache, firewall. The
-/// state always passes validate(). Where start_options() would change `base`, a warning says that a
-/// restart is needed.
+/// `base` has what the database does not say: daemon, dpdk, workers, flow_cache, firewall, ike.
+/// The state always passes validate(). Where start_options() would change `base`, a warning says
+/// that a restart is needed.
 [[nodiscard]] OvsdbConfiguration
 make_configuration(const ovsdb::Replica& replica, const DesiredState& base);
 

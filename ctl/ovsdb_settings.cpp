@@ -19,6 +19,7 @@
 
 #include "ctl/config_words.hpp"
 #include "ctl/openflow/protocols.hpp"
+#include "ctl/ovsdb_ike.hpp"
 #include "ctl/ovsdb_options.hpp"
 #include "dataplane/limits.hpp"
 
@@ -35,6 +36,15 @@ constexpr std::int64_t kMacTableMax = 1000000;
 constexpr std::int64_t kStatisticsMs = 5000;
 constexpr std::int64_t kIdleMaxS = 3600;
 constexpr std::size_t kDatapathIdDigits = 16;
+
+constexpr const char* kStateDirKey = "culvert-state-dir";
+constexpr std::array<std::string_view, 6> kOwnKeys{
+    "culvert-firewall-enforce",
+    "culvert-firewall-unknown",
+    "culvert-firewall-manage",
+    "culvert-ike",
+    "culvert-vici",
+    kStateDirKey};
 
 /// What asks for something: a set or map that is not empty, `true`, a number other than 0, or a map
 /// with enable=true.
@@ -156,6 +166,8 @@ void apply_start_option(const std::string& key, const std::string& value, Desire
             args.push_back(word);
         }
         state.dpdk.extra_args = args.empty() ? state.dpdk.extra_args : args;
+    } else if (key == kStateDirKey && value.starts_with('/')) {
+        state.daemon.state_dir = value;
     } else if (key == "flow-limit") {
         if (const auto limit = whole_number(value, 10); limit && *limit > 0) {
             state.flow_cache.max_flows = static_cast<std::uint32_t>(
@@ -175,6 +187,12 @@ void warn_of_start_options(
                 "other_config:{}={} is ignored; valid: a mask of CPUs in hexadecimal digits",
                 key,
                 value
+            ));
+            continue;
+        }
+        if (key == kStateDirKey && !value.starts_with('/')) {
+            warnings.push_back(fmt::format(
+                "other_config:{}={} is ignored; valid: the absolute path of a folder", key, value
             ));
             continue;
         }
@@ -220,13 +238,15 @@ void read_firewall(
     read_word(options, "culvert-firewall-enforce", kTruthWords, firewall.enforce, warnings);
     read_word(options, "culvert-firewall-unknown", kUnknownWords, firewall.unknown, warnings);
     read_word(options, "culvert-firewall-manage", kManageWords, firewall.manage, warnings);
+}
+
+/// Open vSwitch has no such keys, so a wrong one is a mistake.
+void warn_of_unknown_options(const OvsdbOptions& options, std::vector<std::string>& warnings) {
     for (const auto& [key, value] : options) {
-        if (key.starts_with("culvert-") && key != "culvert-firewall-enforce" &&
-            key != "culvert-firewall-unknown" && key != "culvert-firewall-manage") {
+        if (key.starts_with("culvert-") &&
+            std::find(kOwnKeys.begin(), kOwnKeys.end(), key) == kOwnKeys.end()) {
             warnings.push_back(fmt::format(
-                "other_config:{} is unknown and ignored; valid: culvert-firewall-enforce, "
-                "culvert-firewall-unknown, culvert-firewall-manage",
-                key
+                "other_config:{} is unknown and ignored; valid: {}", key, fmt::join(kOwnKeys, ", ")
             ));
         }
     }
@@ -312,6 +332,8 @@ void read_ovsdb_root(
             static_cast<std::uint32_t>(std::clamp<std::int64_t>(idle_s, 1, kIdleMaxS));
     }
     read_firewall(options, configuration.state.firewall, configuration.warnings);
+    read_ovsdb_ike_daemon(options, configuration.state.ike, configuration.warnings);
+    warn_of_unknown_options(options, configuration.warnings);
     warn_of_start_options(options, base, configuration.warnings);
     for (const ovsdb::Uuid& uuid : ovsdb::column(row, "ssl").uuids()) {
         if (const ovsdb::Row* ssl = replica.find("SSL", uuid); ssl != nullptr) {

@@ -14,6 +14,7 @@
 
 #include "ctl/config_words.hpp"
 #include "ctl/geneve_option.hpp"
+#include "ctl/ovsdb_ike.hpp"
 #include "ctl/sentence.hpp"
 #include "tunnels/protocols.hpp"
 
@@ -32,9 +33,6 @@ constexpr std::uint64_t kVsidMax = 0xffffff;  // RFC 7637 section 3.2.
 constexpr std::uint16_t kVxlanPort = 4789;
 
 constexpr std::array<std::string_view, 5> kTypes{"gre", "ip6gre", "vxlan", "geneve", "lisp"};
-
-/// What is sent in an encrypted tunnel must not be sent in clear.
-constexpr std::array<const char*, 3> kEncryptionKeys{"psk", "remote_cert", "remote_name"};
 
 /// Keys that Open vSwitch has for every type, and that are read below.
 constexpr std::array<std::string_view, 12> kCommonKeys{
@@ -57,8 +55,13 @@ constexpr std::array<std::string_view, 5> kUdpKeys{
 
 class Reader {
 public:
-    Reader(const std::string& name, const std::string& type, const OvsdbOptions& options)
-        : name_(name), type_(type), options_(options) {}
+    Reader(
+        const std::string& name,
+        const std::string& type,
+        const OvsdbOptions& options,
+        const IkeDaemonConfig& daemon
+    )
+        : name_(name), type_(type), options_(options), daemon_(daemon) {}
 
     OvsdbTunnel read();
 
@@ -95,6 +98,7 @@ private:
     void check_nvgre();
     void read_vxlan();
     void read_geneve();
+    void read_ike();
     bool read_boolean(const char* key, bool otherwise);
     void read_number(const char* key, std::uint64_t min, std::uint64_t max, std::uint16_t& out);
     void read_group(const char* key, std::optional<std::uint16_t>& out);
@@ -104,6 +108,7 @@ private:
     const std::string& name_;
     const std::string& type_;  ///< As the database has it.
     const OvsdbOptions& options_;
+    const IkeDaemonConfig& daemon_;
     const ProtocolDescriptor* protocol_ = nullptr;
     bool gbp_ = false;
     bool gpe_ = false;
@@ -165,7 +170,7 @@ bool Reader::knows(const std::string& key) const {
         return std::find(keys.begin(), keys.end(), key) != keys.end();
     };
     const tunnels::Features& features = protocol().features;
-    return one_of(kCommonKeys) || one_of(kEncryptionKeys) || (is_udp() && one_of(kUdpKeys)) ||
+    return one_of(kCommonKeys) || is_ovsdb_ike_key(key) || (is_udp() && one_of(kUdpKeys)) ||
            (key == "csum" && type_ != "lisp") ||
            (features.sequence && (key == "seq" || key == "late")) ||
            (features.nvgre_key && key == "nvgre") || (type_ == "vxlan" && key == "exts") ||
@@ -500,18 +505,22 @@ void Reader::read_geneve() {
     }
 }
 
+void Reader::read_ike() {
+    OvsdbIke read = read_ovsdb_ike(options_, daemon_);
+    for (const std::string& warning : read.warnings) {
+        warn(warning);
+    }
+    if (!read.error.empty()) {
+        fail(read.error);
+    } else if (read.ike && tunnel_.remote_flow) {
+        fail("an encrypted tunnel needs one peer; valid: an address in remote_ip");
+    }
+    tunnel_.ike = std::move(read.ike);
+}
+
 OvsdbTunnel Reader::read() {
     tunnel_.name = name_;
     read_type();
-    for (const char* key : kEncryptionKeys) {
-        if (find(key) != nullptr) {
-            fail(
-                std::string(key) +
-                " asks for encryption, which is not available; nothing is sent in clear "
-                "instead; valid: a tunnel without psk, remote_cert and remote_name"
-            );
-        }
-    }
     check_keys();
     read_remote();
     read_local();
@@ -535,6 +544,7 @@ OvsdbTunnel Reader::read() {
     if (protocol().features.options) {
         read_geneve();
     }
+    read_ike();
     if (failed()) {
         result_.warnings.clear();  // They stand in the error.
     } else {
@@ -549,9 +559,13 @@ bool is_ovsdb_tunnel_type(std::string_view type) {
     return std::find(kTypes.begin(), kTypes.end(), type) != kTypes.end();
 }
 
-OvsdbTunnel
-read_ovsdb_tunnel(const std::string& name, const std::string& type, const OvsdbOptions& options) {
-    return Reader(name, type, options).read();
+OvsdbTunnel read_ovsdb_tunnel(
+    const std::string& name,
+    const std::string& type,
+    const OvsdbOptions& options,
+    const IkeDaemonConfig& daemon
+) {
+    return Reader(name, type, options, daemon).read();
 }
 
 }  // namespace culvert::ctl

@@ -26,7 +26,11 @@ struct OvsdbTunnel {
 [[nodiscard]] bool is_ovsdb_tunnel_type(std::string_view type);
 
 /// Precondition: is_ovsdb_tunnel_type(type).
-[[nodiscard]] OvsdbTunnel
-read_ovsdb_tunnel(const std::string& name, const std::string& type, const OvsdbOptions& options);
+[[nodiscard]] OvsdbTunnel read_ovsdb_tunnel(
+    const std::string& name,
+    const std::string& type,
+    const OvsdbOptions& options,
+    const IkeDaemonConfig& daemon
+);
 
 }  // namespace culvert::ctl

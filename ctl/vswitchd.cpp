@@ -46,11 +46,21 @@ int refuse(const std::string& sentence) {
     return EXIT_FAILURE;
 }
 
+/// What must outlive the daemon stands beside the database where the environment says where that
+/// is, unless the file says otherwise.
+void prefer_database_folder(const OvsFolders& folders, DaemonConfig& daemon) {
+    if (daemon.state_dir == DaemonConfig{}.state_dir && folders.state.starts_with('/')) {
+        daemon.state_dir = folders.state;
+    }
+}
+
 /// What the database does not say.
-Result<DesiredState> read_base(const std::string& config) {
+Result<DesiredState> read_base(const std::string& config, const OvsFolders& folders) {
     std::error_code ignored;
     if (config.empty() && !std::filesystem::exists(kDefaultConfig, ignored)) {
-        return DesiredState{};
+        DesiredState state;
+        prefer_database_folder(folders, state.daemon);
+        return state;
     }
     const std::string path = config.empty() ? kDefaultConfig : config;
     auto state = load_toml(path);
@@ -61,9 +71,10 @@ Result<DesiredState> read_base(const std::string& config) {
         return tl::unexpected(
             path +
             " has bridges, ports or tunnels, which come from the database here (valid beside "
-            "a database: [daemon], [dpdk], [workers], [flow_cache], [firewall])"
+            "a database: [daemon], [dpdk], [workers], [flow_cache], [firewall], [ike])"
         );
     }
+    prefer_database_folder(folders, state->daemon);
     if (auto cpus = check_cpus(*state, path); !cpus) {
         return tl::unexpected(cpus.error());
     }
@@ -225,7 +236,7 @@ int run_vswitchd(int argc, char** argv) {
     if (!remotes) {
         return refuse(remotes.error());
     }
-    const auto base = read_base(options->config);
+    const auto base = read_base(options->config, folders);
     if (!base) {
         return refuse(base.error());
     }

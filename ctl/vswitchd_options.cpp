@@ -290,8 +290,8 @@ DATABASE is where ovsdb-server listens (default: unix:{0}/db.sock):
   unix:FILE | tcp:HOST:PORT | ssl:HOST:PORT, several separated by commas
 
 What the database does not say:
-  --config=FILE           [daemon], [dpdk], [workers], [flow_cache] and [firewall] of this TOML
-                          file (default: /etc/culvert/culvert.toml, if it is there)
+  --config=FILE           [daemon], [dpdk], [workers], [flow_cache], [firewall] and [ike] of
+                          this TOML file (default: /etc/culvert/culvert.toml, if it is there)
 TLS, for ssl:
   -p, --private-key=FILE  private key
   -c, --certificate=FILE  certificate of the private key

@@ -11,6 +11,7 @@ import dataclasses
 
 import pytest
 
+from netlab.frames import PacketSocket
 from netlab.lab import Lab, Namespace, wait_until
 from netlab.measure import wait_for_ping
 from netlab.ovs_host import OvsHost
@@ -96,17 +97,31 @@ def test_a_private_network_of_xen_orchestra(sides, kind: str) -> None:
 
 
 @pytest.mark.timeout(120)
-def test_an_encrypted_network_is_refused_and_not_sent_in_clear(sides) -> None:
-    one, _ = sides
-    _private_network(one)
-    one.xen.add_tunnel(PRIVATE, "gre", "172.20.0.2", 1, "net-1", psk="0123456789abcdef")
-    row = wait_until(
-        lambda: (found := one.switch.row("Interface", "xapi0_iface1", "error", "ofport"))["error"]
-        and found,
-        "the refusal is written",
-    )
-    assert "psk" in row["error"]
-    assert row["ofport"] == -1
+def test_an_encrypted_network_waits_for_its_keys_and_sends_nothing_in_clear(sides) -> None:
+    one, two = sides
+    for side in sides:
+        _private_network(side)
+    ends = ((one, two), (two, one))
+    with PacketSocket(two.host) as wire:
+        for side, other in ends:
+            side.xen.add_tunnel(PRIVATE, "gre", other.underlay, 1, "net-1", psk="0123456789abcdef")
+        row = wait_until(
+            lambda: (found := one.switch.row("Interface", "xapi0_iface1", "error", "ofport"))["ofport"]
+            and found,
+            "the tunnel is there",
+        )
+        assert row == {"error": [], "ofport": 2}
+
+        def dropped() -> bool:
+            one.vm.run("ping", "-c1", "-W1", vm_address(2, 4), check=False)
+            return "esp_required" in one.switch.appctl("drops")
+
+        wait_until(dropped, "what the machine sends is dropped")
+        # Whatever was sent before is there once this is.
+        wait_for_ping(one.host, two.underlay)
+        in_clear = wire.take(lambda seen: seen.ethertype == 0x0800 and seen.data[23] == 47)
+    assert in_clear == []
+    assert "0123456789abcdef" not in one.switch.log() + one.switch.appctl("show")
 
 
 @pytest.mark.timeout(120)

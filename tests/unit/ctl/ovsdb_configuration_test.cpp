@@ -427,8 +427,74 @@ TEST(OvsdbConfiguration, CulvertsOwnKeysChooseTheFirewall) {
     );
 }
 
+TEST(OvsdbConfiguration, IpsecSettingsAreOfTheWholeSwitch) {
+    const IkeDaemonConfig ike = with_root_options({{"certificate", "/c"},
+                                                   {"private_key", "/k"},
+                                                   {"ca_cert", "/ca"},
+                                                   {"culvert-ike", "follow"},
+                                                   {"culvert-vici", "/v"}}
+    ).state.ike;
+    EXPECT_EQ(ike.certificate, "/c");
+    EXPECT_EQ(ike.private_key, "/k");
+    EXPECT_EQ(ike.ca_cert, "/ca");
+    EXPECT_EQ(ike.control, IkeControl::follow);
+    EXPECT_EQ(ike.vici, "/v");
+    EXPECT_EQ(with_root_options({}).state.ike, IkeDaemonConfig{});
+    const OvsdbConfiguration bad = with_root_options(
+        {{"certificate", "/c"}, {"ca_cert", "ca"}, {"culvert-ike", "x"}, {"culvert-vici", "v"}}
+    );
+    EXPECT_EQ(bad.state.ike, IkeDaemonConfig{});
+    EXPECT_THAT(
+        bad.warnings,
+        ElementsAre(
+            "other_config:certificate is ignored; valid: certificate and private_key together",
+            "other_config:ca_cert=ca is ignored; valid: an absolute path of at most 4095 bytes",
+            "other_config:culvert-vici=v is ignored; valid: an absolute path of at most 107 bytes",
+            "other_config:culvert-ike=x is unknown and ignored; valid: vici, follow"
+        )
+    );
+}
+
+TEST(OvsdbConfiguration, PeersWithCertificatesNeedThoseOfTheSwitch) {
+    OvsdbRows rows;
+    rows.add_bridge("br0");
+    rows.add_port("br0", "t1", "gre", {{"remote_ip", "192.0.2.2"}, {"remote_cert", "/peer"}});
+    const OvsdbConfiguration without = made(rows);
+    EXPECT_TRUE(without.state.tunnels.empty());
+    rows.set_root(
+        "other_config", ovsdb::map_of(Options{{"certificate", "/c"}, {"private_key", "/k"}})
+    );
+    const OvsdbConfiguration with = made(rows);
+    ASSERT_EQ(with.state.tunnels.size(), 1U);
+    EXPECT_EQ(with.state.tunnels[0].ike->remote_cert, "/peer");
+}
+
+TEST(OvsdbConfiguration, PortsOfIkeAreNoTunnels) {
+    for (const char* port : {"500", "4500"}) {
+        OvsdbRows rows;
+        rows.add_bridge("br0");
+        rows.add_port("br0", "a", "gre", {{"remote_ip", "192.0.2.2"}, {"psk", "sesame"}});
+        rows.add_port("br0", "b", "vxlan", {{"remote_ip", "192.0.2.2"}, {"dst_port", port}});
+        const OvsdbConfiguration after = made(rows);
+        ASSERT_EQ(after.state.tunnels.size(), 1U);
+        EXPECT_EQ(after.state.tunnels[0].name, "a");
+        EXPECT_EQ(
+            error_of(after, "b"),
+            "b: dst_port=" + std::string(port) +
+                " is a port of IKE, which a needs; valid: another UDP port"
+        );
+        rows.add_port("br0", "0", "vxlan", {{"remote_ip", "192.0.2.3"}, {"dst_port", port}});
+        EXPECT_EQ(
+            error_of(made(rows), "a"),
+            "a: IKE needs UDP port " + std::string(port) +
+                ", which is the dst_port of 0; valid: another dst_port there"
+        );
+    }
+}
+
 TEST(OvsdbConfiguration, WhatNeedsARestartIsSaidUnlessItIsSo) {
     const Options options{
+        {"culvert-state-dir", "/s"},
         {"pmd-cpu-mask", "0x6"},
         {"dpdk-lcore-mask", "1"},
         {"dpdk-socket-mem", "1024,512"},
@@ -442,6 +508,7 @@ TEST(OvsdbConfiguration, WhatNeedsARestartIsSaidUnlessItIsSo) {
     EXPECT_EQ(started.dpdk.memory_mb, 1536U);
     EXPECT_THAT(started.dpdk.extra_args, ElementsAre("--no-pci", "-a", "x"));
     EXPECT_EQ(started.flow_cache.max_flows, 200000U);
+    EXPECT_EQ(started.daemon.state_dir, "/s");
     EXPECT_THAT(made(rows, started).warnings, IsEmpty());
     const OvsdbConfiguration otherwise = made(rows);
     EXPECT_EQ(otherwise.warnings.size(), options.size());
@@ -463,6 +530,7 @@ TEST(OvsdbConfiguration, BadStartOptionsChangeNothing) {
             {"dpdk-socket-mem", "x,1"},
             {"dpdk-alloc-mem", "-1"},
             {"dpdk-extra", " "},
+            {"culvert-state-dir", "s"},
             {"flow-limit", "none"}})
     );
     EXPECT_EQ(start_options(rows.replica(), {}), DesiredState{});
@@ -470,7 +538,9 @@ TEST(OvsdbConfiguration, BadStartOptionsChangeNothing) {
     EXPECT_THAT(
         made(rows).warnings,
         testing::UnorderedElementsAre(
-            "other_config:pmd-cpu-mask=0xfg" + why, "other_config:dpdk-lcore-mask=0" + why
+            "other_config:pmd-cpu-mask=0xfg" + why,
+            "other_config:dpdk-lcore-mask=0" + why,
+            "other_config:culvert-state-dir=s is ignored; valid: the absolute path of a folder"
         )
     );
 }

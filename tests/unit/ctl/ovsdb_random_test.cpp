@@ -2,6 +2,7 @@
 //
 // Rows of random references and nasty values never make a state that validate() refuses, and large
 // databases are gone through once, not once for each pair of rows.
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <random>
@@ -83,6 +84,9 @@ private:
             "gbp,gpe",
             ",",
             "4789",
+            "4500",
+            "/x",
+            "follow",
             "1:1:",
             "fragment-outer",
             "drop",
@@ -143,6 +147,13 @@ private:
             "vhost-server-path",
             "n_rxq",
             "psk",
+            "psk",
+            "psk",
+            "remote_cert",
+            "remote_name",
+            "certificate",
+            "private_key",
+            "culvert-ike",
             "hwaddr",
             "datapath-id",
             "mac-aging-time",
@@ -286,6 +297,7 @@ TEST(OvsdbRandom, WhateverTheRowsSayTheStateIsValid) {
     std::size_t ports = 0;
     std::size_t tunnels = 0;
     std::size_t bonds = 0;
+    std::size_t encrypted = 0;
     std::size_t errors = 0;
     for (std::uint32_t seed = 0; seed < 1000; ++seed) {
         const ovsdb::Replica replica = RandomRows(seed).make();
@@ -296,6 +308,12 @@ TEST(OvsdbRandom, WhateverTheRowsSayTheStateIsValid) {
         ports += configuration.state.ports.size();
         tunnels += configuration.state.tunnels.size();
         bonds += configuration.state.bonds.size();
+        const std::vector<TunnelConfig>& made = configuration.state.tunnels;
+        encrypted += static_cast<std::size_t>(std::count_if(
+            made.begin(),
+            made.end(),
+            [](const TunnelConfig& tunnel) { return tunnel.is_encrypted(); }
+        ));
         for (const OvsdbInterface& interface : configuration.interfaces) {
             errors += interface.error.empty() ? 0 : 1;
             ASSERT_TRUE(interface.error.empty() || !interface.ignored);
@@ -307,6 +325,7 @@ TEST(OvsdbRandom, WhateverTheRowsSayTheStateIsValid) {
     EXPECT_GT(ports, 300U);
     EXPECT_GT(tunnels, 30U);
     EXPECT_GT(bonds, 10U);
+    EXPECT_GT(encrypted, 3U);
     EXPECT_GT(errors, 500U);
 }
 

@@ -20,13 +20,13 @@ using tunnels::IpAddress;
 using tunnels::Payload;
 
 OvsdbTunnel read(const std::string& type, const OvsdbOptions& options) {
-    return read_ovsdb_tunnel("t", type, options);
+    return read_ovsdb_tunnel("t", type, options, {});
 }
 
 /// With a remote_ip of 192.0.2.2 unless the options have one.
 OvsdbTunnel read_to_peer(const std::string& type, OvsdbOptions options) {
     options.emplace("remote_ip", "192.0.2.2");
-    return read_ovsdb_tunnel("t", type, options);
+    return read_ovsdb_tunnel("t", type, options, {});
 }
 
 /// The tunnel, which has to be there, without a word of warning.
@@ -253,17 +253,94 @@ TEST(OvsdbTunnel, PacketTypeHasToFitTheType) {
     EXPECT_EQ(error("gre", {{"packet_type", "foo"}}), "t: unknown packet_type 'foo'");
 }
 
+TEST(OvsdbTunnel, APskEncryptsEveryType) {
+    EXPECT_FALSE(tunnel("gre", {}).is_encrypted());
+    for (const char* type : {"gre", "vxlan", "geneve", "lisp"}) {
+        const TunnelConfig encrypted = tunnel(type, {{"psk", "sesame"}});
+        ASSERT_TRUE(encrypted.ike.has_value()) << type;
+        EXPECT_EQ(encrypted.ike->psk.reveal(), "sesame");
+        EXPECT_FALSE(encrypted.ike->udp_encap);
+        EXPECT_FALSE(encrypted.esp.has_value());
+    }
+    EXPECT_EQ(tunnel("vxlan", {{"psk", "a"}, {"exts", "gpe"}}).ike->psk.reveal(), "a");
+}
+
+TEST(OvsdbTunnel, CertificatesNeedThoseOfTheHost) {
+    IkeDaemonConfig daemon;
+    const std::string needs = " needs a certificate of this host; valid: other_config:certificate "
+                              "and other_config:private_key of Open_vSwitch";
+    EXPECT_EQ(error("gre", {{"remote_cert", "/peer"}}), "t: remote_cert" + needs);
+    EXPECT_EQ(error("gre", {{"remote_name", "peer"}}), "t: remote_name" + needs);
+    daemon.certificate = "/c";
+    daemon.private_key = "/k";
+    const auto read_with = [&](OvsdbOptions options) {
+        options.emplace("remote_ip", "192.0.2.2");
+        return read_ovsdb_tunnel("t", "gre", options, daemon);
+    };
+    EXPECT_EQ(read_with({{"remote_cert", "/peer"}}).tunnel->ike->remote_cert, "/peer");
+    EXPECT_EQ(
+        read_with({{"remote_name", "peer"}}).error,
+        "t: remote_name needs the certificate of who signed the peer's; valid: "
+        "other_config:ca_cert of Open_vSwitch"
+    );
+    daemon.ca_cert = "/ca";
+    EXPECT_EQ(read_with({{"remote_name", "peer"}}).tunnel->ike->remote_name, "peer");
+    const OvsdbTunnel both = read_with({{"remote_cert", "/peer"}, {"remote_name", "peer"}});
+    EXPECT_EQ(both.tunnel->ike->remote_cert, "/peer");
+    EXPECT_EQ(both.tunnel->ike->remote_name, "");
+    EXPECT_THAT(
+        both.warnings,
+        ElementsAre("t: remote_name has no effect beside remote_cert, which has the peer's name")
+    );
+    EXPECT_TRUE(read_with({{"psk", "a"}}).tunnel.has_value());
+    EXPECT_EQ(
+        read_with({{"remote_cert", "peer"}}).error,
+        "t: remote_cert=peer is not an absolute path; valid: the file with the peer's certificate"
+    );
+    EXPECT_THAT(read_with({{"remote_name", ""}}).error, StartsWith("t: remote_name is empty; "));
+}
+
 TEST(OvsdbTunnel, WhatWantsEncryptionIsNotSentInClear) {
-    for (const char* key : {"psk", "remote_cert", "remote_name"}) {
+    const std::string valid =
+        "; valid: a pre-shared key of 1-1024 bytes without control characters";
+    // An empty value too: somebody meant it.
+    EXPECT_EQ(error("vxlan", {{"psk", ""}}), "t: psk is empty" + valid);
+    EXPECT_EQ(error("vxlan", {{"psk", std::string(1025, 'x')}}), "t: psk is too long" + valid);
+    EXPECT_EQ(error("vxlan", {{"psk", "x\ny"}}), "t: psk has a control character" + valid);
+    for (const char* other : {"remote_cert", "remote_name"}) {
         EXPECT_EQ(
-            error("gre", {{key, "secret"}}),
-            "t: " + std::string(key) +
-                " asks for encryption, which is not available; nothing is sent in clear instead; "
-                "valid: a tunnel without psk, remote_cert and remote_name"
+            error("gre", {{"psk", "sesame"}, {other, "/a"}}),
+            "t: psk cannot stand beside " + std::string(other) +
+                "; valid: a pre-shared key or certificates, not both"
         );
     }
-    // An empty value too: somebody meant it.
-    EXPECT_THAT(error("vxlan", {{"psk", ""}}), HasSubstr("encryption"));
+    EXPECT_EQ(
+        error("gre", {{"psk", "sesame"}, {"remote_ip", "flow"}}),
+        "t: an encrypted tunnel needs one peer; valid: an address in remote_ip"
+    );
+}
+
+TEST(OvsdbTunnel, OptionsOfTheIkeDaemonAreForUdp) {
+    for (const char* key : {"ipsec_encapsulation", "ipsec_forceencaps"}) {
+        EXPECT_TRUE(tunnel("gre", {{"psk", "a"}, {key, "yes"}}).ike->udp_encap);
+        EXPECT_FALSE(tunnel("gre", {{"psk", "a"}, {key, "no"}}).ike->udp_encap);
+    }
+    EXPECT_THAT(
+        warnings("gre", {{"psk", "a"}, {"ipsec_ikelifetime", "1h"}}),
+        ElementsAre("t: ipsec_ikelifetime has no effect; valid: ipsec_encapsulation, "
+                    "ipsec_forceencaps")
+    );
+}
+
+TEST(OvsdbTunnel, WhoDrivesTheIkeDaemonJudgesItsOptions) {
+    IkeDaemonConfig daemon;
+    daemon.control = IkeControl::follow;
+    for (const char* key : {"psk", "remote_cert", "remote_name"}) {
+        const OvsdbTunnel read =
+            read_ovsdb_tunnel("t", "gre", {{"remote_ip", "192.0.2.2"}, {key, ""}}, daemon);
+        ASSERT_TRUE(read.tunnel.has_value()) << read.error;
+        EXPECT_EQ(read.tunnel->ike, IkeConfig{}) << "and the key is not kept";
+    }
 }
 
 TEST(OvsdbTunnel, CulvertsOwnOptionsAreTaken) {

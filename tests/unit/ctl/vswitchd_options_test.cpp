@@ -20,7 +20,7 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::StartsWith;
 
-const OvsFolders kFolders = {"/r", "/l", "/d", "/c/openvswitch"};
+const OvsFolders kFolders = {"/r", "/l", "/d", "/c/openvswitch", ""};
 
 Result<VswitchdOptions> parse(std::vector<std::string> arguments) {
     arguments.insert(arguments.begin(), "/usr/sbin/ovs-vswitchd");
@@ -195,8 +195,10 @@ TEST(OvsFolders, ComeFromTheEnvironmentOrThePackages) {
     EXPECT_EQ(folders.run, "/r");
     EXPECT_EQ(folders.log, "/var/log/openvswitch");
     EXPECT_EQ(folders.database, "/s/openvswitch");
+    EXPECT_EQ(folders.state, "");
     environment["OVS_DBDIR"] = "/d";
     EXPECT_EQ(find_ovs_folders(find).database, "/d");
+    EXPECT_EQ(find_ovs_folders(find).state, "/d");
 }
 
 }  // namespace
