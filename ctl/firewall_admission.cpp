@@ -134,9 +134,10 @@ bool is_alike(const Header& a, const Header& b) {
            a.interface_in == b.interface_in && a.state == b.state;
 }
 
-TunnelVerdict judge_tunnel(std::shared_ptr<const Policy> policy, const Header& header) {
+namespace {
+
+TunnelVerdict judge_packets(std::shared_ptr<const Policy> policy, const Header& header) {
     TunnelVerdict verdict;
-    verdict.header = header;
     const Judgement judgement = policy->judge(header);
     if (judgement.decider) {
         verdict.rule = firewall::describe(policy->rules, *judgement.decider);
@@ -154,6 +155,49 @@ TunnelVerdict judge_tunnel(std::shared_ptr<const Policy> policy, const Header& h
             judgement.accepted() ? TunnelVerdict::Kind::admitted : TunnelVerdict::Kind::dropped;
     }
     verdict.policy = std::move(policy);
+    return verdict;
+}
+
+/// Of two verdicts that both have to let a packet in, the one that says more about it comes later.
+unsigned weight_of(TunnelVerdict::Kind kind) {
+    using Kind = TunnelVerdict::Kind;
+    switch (kind) {
+    case Kind::dropped:
+        return 4;
+    case Kind::unknown:
+        return 3;
+    case Kind::by_port:
+        return 2;
+    case Kind::admitted:
+        return 1;
+    case Kind::open:
+        break;
+    }
+    return 0;
+}
+
+}  // namespace
+
+TunnelVerdict judge_tunnel(
+    std::shared_ptr<const Policy> policy, const Header& header, const std::optional<Header>& sealed
+) {
+    TunnelVerdict verdict = judge_packets(policy, header);
+    if (sealed) {
+        TunnelVerdict outer = judge_packets(std::move(policy), *sealed);
+        if (weight_of(outer.kind) >= weight_of(verdict.kind)) {
+            std::swap(outer, verdict);
+        }
+        for (std::string& unknown : outer.unknowns) {
+            const bool is_new =
+                std::find(verdict.unknowns.begin(), verdict.unknowns.end(), unknown) ==
+                verdict.unknowns.end();
+            if (is_new && verdict.unknowns.size() < kUnknownsMax) {
+                verdict.unknowns.push_back(std::move(unknown));
+            }
+        }
+    }
+    verdict.header = header;
+    verdict.sealed = sealed;
     return verdict;
 }
 

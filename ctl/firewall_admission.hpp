@@ -56,6 +56,7 @@ struct TunnelVerdict {
 
     // What was judged, and by what.
     std::optional<firewall::Header> header;
+    std::optional<firewall::Header> sealed;
     std::shared_ptr<const firewall::Policy> policy;
 };
 
@@ -67,9 +68,13 @@ struct TunnelVerdict {
 /// Whether packets with these headers get the same answer from the same rules.
 [[nodiscard]] bool is_alike(const firewall::Header& a, const firewall::Header& b);
 
-/// `enforced` and `lets_in` are the caller's.
-[[nodiscard]] TunnelVerdict
-judge_tunnel(std::shared_ptr<const firewall::Policy> policy, const firewall::Header& header);
+/// `sealed` has the headers of the ESP packets in which the others come: a kernel asks its rules
+/// about both, and both have to be let in. `enforced` and `lets_in` are the caller's.
+[[nodiscard]] TunnelVerdict judge_tunnel(
+    std::shared_ptr<const firewall::Policy> policy,
+    const firewall::Header& header,
+    const std::optional<firewall::Header>& sealed = std::nullopt
+);
 
 /// The rules that cannot be evaluated, as describe() words them with what it is about them. Counts
 /// all; lists at most `listed_max`.

@@ -8,6 +8,8 @@
 #include <array>
 
 #include "ctl/firewall_admission.hpp"
+#include "ctl/validate_esp.hpp"
+#include "firewall/header.hpp"
 #include "tunnels/protocols.hpp"
 
 namespace culvert::ctl {
@@ -19,13 +21,29 @@ namespace {
 
 constexpr std::array<Family, 2> kFamilies{Family::ipv4, Family::ipv6};
 
-/// Adds what admits the packets of a tunnel's far end.
-void want(std::vector<Selector>& wanted, const TunnelConfig& tunnel) {
+Selector udp_to(std::uint16_t port) {
     Selector selector;
-    selector.protocol = tunnels::kProtocols[*tunnels::find_protocol(tunnel.type)].outer.ip_protocol;
-    if (tunnel.dst_port != 0) {
-        selector.destination_port = tunnel.dst_port;
+    selector.protocol = firewall::kProtocolUdp;
+    selector.destination_port = port;
+    return selector;
+}
+
+/// What carries an encrypted tunnel, and by what its keys are agreed on.
+std::vector<Selector> carriers_of(const TunnelConfig& tunnel) {
+    Selector esp;
+    esp.protocol = firewall::kProtocolEsp;
+    if (tunnel.ike) {
+        // Whether there is a NAT, IKE finds out.
+        return {esp, udp_to(kIkeUdpPort), udp_to(tunnels::kEspUdpPort)};
     }
+    if (tunnel.esp && tunnel.esp->udp_encap) {
+        return {udp_to(tunnel.esp->udp_encap->local_port)};
+    }
+    return tunnel.esp ? std::vector{esp} : std::vector<Selector>{};
+}
+
+/// Adds the packets of a tunnel's far end.
+void want_from_peer(std::vector<Selector>& wanted, const TunnelConfig& tunnel, Selector selector) {
     for (const Family family : kFamilies) {
         const bool is_v4 = family == Family::ipv4;
         if (!tunnel.remote_flow && tunnel.remote_ip.is_v4() != is_v4) {
@@ -39,6 +57,20 @@ void want(std::vector<Selector>& wanted, const TunnelConfig& tunnel) {
                 static_cast<std::uint8_t>(firewall::bits_of(family))};
         }
         wanted.push_back(selector);
+    }
+}
+
+/// Adds what admits the packets of a tunnel's far end. The kernel's rules see an encrypted packet
+/// twice, the second time as what came out of it, and so do ours.
+void want(std::vector<Selector>& wanted, const TunnelConfig& tunnel) {
+    Selector selector;
+    selector.protocol = tunnels::kProtocols[*tunnels::find_protocol(tunnel.type)].outer.ip_protocol;
+    if (tunnel.dst_port != 0) {
+        selector.destination_port = tunnel.dst_port;
+    }
+    want_from_peer(wanted, tunnel, selector);
+    for (const Selector& carrier : carriers_of(tunnel)) {
+        want_from_peer(wanted, tunnel, carrier);
     }
 }
 

@@ -12,7 +12,8 @@
 namespace culvert::ctl {
 
 /// gre: GRE from everywhere. tunnels: what the far ends of `tunnels` send, each sender once, or
-/// from everywhere where a tunnel takes any. off: nothing.
+/// from everywhere where a tunnel takes any; of encrypted ones both what they carry and ESP, with
+/// IKE where that makes the keys. off: nothing.
 [[nodiscard]] std::vector<firewall::Selector>
 kept_openings(ManagePolicy manage, const std::vector<TunnelConfig>& tunnels);
 

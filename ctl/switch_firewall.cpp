@@ -38,6 +38,35 @@ std::optional<firewall::Header> header_of(const SwitchModel& model, const Switch
     return header;
 }
 
+/// The ESP packets that they come in, if they have to. Where IKE finds a NAT they come in UDP,
+/// which is not known here.
+std::optional<firewall::Header>
+sealed_header_of(const TunnelConfig& tunnel, const firewall::Header& plain) {
+    if (!tunnel.is_encrypted()) {
+        return std::nullopt;
+    }
+    firewall::Header sealed = plain;
+    sealed.protocol = firewall::kProtocolEsp;
+    sealed.source_port = 0;
+    sealed.destination_port = 0;
+    std::optional<UdpEncapsulation> udp;
+    if (tunnel.esp) {
+        udp = tunnel.esp->udp_encap;
+    } else if (tunnel.ike->udp_encap) {
+        udp.emplace();
+    }
+    if (udp) {
+        sealed.protocol = firewall::kProtocolUdp;
+        sealed.source_port = udp->remote_port;
+        sealed.destination_port = udp->local_port;
+    }
+    return sealed;
+}
+
+bool is_alike(const std::optional<firewall::Header>& a, const std::optional<firewall::Header>& b) {
+    return a.has_value() == b.has_value() && (!a || is_alike(*a, *b));
+}
+
 }  // namespace
 
 void Switch::on_firewall() {
@@ -112,9 +141,10 @@ void Switch::judge(SwitchPort& tunnel) {
     const TunnelVerdict before = std::exchange(tunnel.firewall, {});
     TunnelVerdict& now = tunnel.firewall;
     if (const auto header = header_of(model_, tunnel)) {
-        const bool is_known =
-            before.policy == policy_ && before.header && is_alike(*before.header, *header);
-        now = is_known ? before : judge_tunnel(policy_, *header);
+        const auto sealed = sealed_header_of(tunnel.tunnel, *header);
+        const bool is_known = before.policy == policy_ && is_alike(before.header, header) &&
+                              is_alike(before.sealed, sealed);
+        now = is_known ? before : judge_tunnel(policy_, *header, sealed);
     }
     now.enforced = running_.firewall.enforce;
     now.lets_in = now.kind != Kind::dropped &&

@@ -245,6 +245,26 @@ def test_semantics(host: Host, backend: Backend) -> None:
     assert exists in again and backend.saved(host) == after
 
 
+@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
+def test_esp_stands_for_the_key_exchange_too(host: Host, backend: Backend) -> None:
+    host.sh(backend.reset())
+    before = backend.saved(host)
+    host.ctl("check-protocol", "esp", status=1)
+    host.ctl("enable-protocol", "esp")
+    assert len(ours_in(backend, backend.saved(host))) == 6
+    host.ctl("check-protocol", "esp")
+    rows = [row for row in host.ctl_json("list-protocols") if row["by"] == "culvert"]
+    assert {(row["type"], row["admitted"]) for row in rows} == {
+        ("esp", "yes"),
+        ("ike", "yes"),
+        ("esp-udp", "yes"),
+    }
+    host.ctl("disable-protocol", "ike")
+    host.ctl("check-protocol", "esp", status=1)
+    host.ctl("disable-protocol", "esp")
+    assert backend.saved(host) == before
+
+
 def test_wrong_words_change_nothing(host: Host) -> None:
     backend = BACKENDS[0]
     host.sh(backend.reset())

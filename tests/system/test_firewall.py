@@ -14,7 +14,9 @@ import collections
 import contextlib
 import ipaddress
 import itertools
+import pathlib
 import re
+import secrets
 import struct
 import time
 from collections.abc import Callable, Iterator
@@ -419,10 +421,40 @@ def test_gre_is_kept_open(world: World) -> None:
     assert input_rules(world.host) == input_rules(world.host, "ip6tables-legacy") == []
 
 
+def sources_of(host: Namespace, protocol: str, tool: str = "iptables-legacy") -> set[str]:
+    """From where rules of INPUT take packets of the protocol."""
+    found = (re.search(rf"-s (\S+) -p {protocol}", rule) for rule in input_rules(host, tool))
+    return {match[1] for match in found if match}
+
+
+def test_of_an_encrypted_tunnel_esp_is_opened_and_judged_too(
+    world: World, tmp_path: pathlib.Path
+) -> None:
+    keys = [tmp_path / name for name in ("in", "out")]
+    for key in keys:
+        key.write_text(secrets.token_hex(36))
+        key.chmod(0o600)
+    world.host.run("iptables-legacy", "-w", "-P", "INPUT", "DROP")
+    world.config.tunnels = [t for t in world.config.tunnels if t["name"] == tunnel_name("gre", 2)]
+    world.config.tunnels[0]["esp"] = {
+        "spi_in": 0x1001,
+        "spi_out": 0x1002,
+        "key_in_file": str(keys[0]),
+        "key_out_file": str(keys[1]),
+    }
+    world.configure(manage="tunnels")
+    peer = {f"{address(2)}/32"}
+    wait_until(lambda: sources_of(world.host, "esp") == peer, "ESP is open", DEADLINE_S, 0.1)
+    assert sources_of(world.host, "gre") == peer and sources_of(world.host, "udp") == set()
+    world.wait_for_verdict("gre", 2, "admitted")
+    world.host.run("iptables-legacy", "-w", "-I", "INPUT", "-p", "esp", "-j", "DROP")
+    shown = world.wait_for_verdict("gre", 2, "dropped")
+    assert "-p esp -j DROP" in shown["rule"], shown
+
+
 def test_tunnels_are_opened_and_closed_with_the_last(world: World) -> None:
     def sources(protocol: str, tool: str = "iptables-legacy") -> set[str]:
-        found = (re.search(rf"-s (\S+) -p {protocol}", r) for r in input_rules(world.host, tool))
-        return {match[1] for match in found if match}
+        return sources_of(world.host, protocol, tool)
 
     world.host.run("iptables-legacy", "-w", "-P", "INPUT", "DROP")
     world.host.run("ip6tables-legacy", "-w", "-P", "INPUT", "DROP")

@@ -168,6 +168,31 @@ TEST(TunnelVerdict, ByPortWhereRulesReadTheSendersPort) {
     EXPECT_THAT(to_text(verdict), HasSubstr("the sender's port"));
 }
 
+TEST(TunnelVerdict, OfAnEncryptedTunnelRulesAreAskedAboutEspToo) {
+    firewall::Header sealed = header();
+    sealed.protocol = firewall::kProtocolEsp;
+    sealed.source_port = 0;
+    sealed.destination_port = 0;
+    const auto verdict_of_both = [&](std::vector<Rule> rules) {
+        return judge_tunnel(policy_of(std::move(rules)), header(), sealed);
+    };
+    const Rule no_esp = drop({equal(Field::protocol, 50)}, "-p esp -j DROP");
+    const Rule no_udp = drop({equal(Field::protocol, 17)}, "-p udp -j DROP");
+    const Rule riddle = drop({equal(Field::protocol, 50), firewall::UnknownMatch{"match recent"}});
+    EXPECT_EQ(verdict_of_both({}).kind, Kind::admitted);
+    EXPECT_EQ(verdict_of_both({no_esp}).kind, Kind::dropped);
+    EXPECT_THAT(verdict_of_both({no_esp}).rule, HasSubstr("-p esp -j DROP"));
+    EXPECT_THAT(verdict_of_both({no_udp}).rule, HasSubstr("-p udp -j DROP"));
+    EXPECT_THAT(verdict_of_both({no_udp, no_esp}).rule, HasSubstr("-p esp -j DROP"));
+    EXPECT_EQ(verdict_of({no_esp}).kind, Kind::admitted);
+    const TunnelVerdict unknown = verdict_of_both({riddle});
+    EXPECT_EQ(unknown.kind, Kind::unknown);
+    EXPECT_EQ(unknown.unknowns.size(), 1U);
+    EXPECT_EQ(verdict_of_both({riddle, no_udp}).kind, Kind::dropped);
+    EXPECT_EQ(unknown.header->protocol, 17);
+    EXPECT_EQ(unknown.sealed->protocol, 50);
+}
+
 TEST(TunnelVerdict, UnknownSaysWhy) {
     const auto verdict =
         verdict_of({drop({firewall::UnknownMatch{"match recent"}}, "-m recent -j DROP")});

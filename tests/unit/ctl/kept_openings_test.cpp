@@ -60,6 +60,35 @@ TEST(KeptOpenings, OfTunnelsEachTypeIsFromItsRemoteAddresses) {
     );
 }
 
+TEST(KeptOpenings, OfAnEncryptedTunnelEspIsOpenBesideWhatItCarries) {
+    const std::string esp = "[tunnel.esp]\nspi_in = 256\nspi_out = 256\nkey_in_file = \"/a\"\n"
+                            "key_out_file = \"/b\"\n";
+    EXPECT_THAT(
+        openings(ManagePolicy::tunnels, tunnel("t1", "gre", "192.0.2.2") + esp),
+        ElementsAre("gre from 192.0.2.2 (IPv4)", "esp from 192.0.2.2 (IPv4)")
+    );
+    EXPECT_THAT(
+        openings(
+            ManagePolicy::tunnels,
+            tunnel("t1", "vxlan", "fd20::2") + esp + "udp_encap = { local_port = 5000 }\n"
+        ),
+        ElementsAre("udp to port 4789 from fd20::2 (IPv6)", "udp to port 5000 from fd20::2 (IPv6)")
+    );
+    EXPECT_THAT(
+        openings(
+            ManagePolicy::tunnels,
+            tunnel("t1", "gre", "192.0.2.2") + "key = 1\n[tunnel.ike]\npsk_file = \"/a\"\n" +
+                tunnel("t2", "gre", "192.0.2.2") + "key = 2\n[tunnel.ike]\npsk_file = \"/b\"\n"
+        ),
+        ElementsAre(
+            "gre from 192.0.2.2 (IPv4)",
+            "esp from 192.0.2.2 (IPv4)",
+            "udp to port 500 from 192.0.2.2 (IPv4)",
+            "udp to port 4500 from 192.0.2.2 (IPv4)"
+        )
+    );
+}
+
 TEST(KeptOpenings, ATunnelOfAnyPeerIsOpenToAll) {
     EXPECT_THAT(
         openings(
