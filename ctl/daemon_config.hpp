@@ -18,8 +18,8 @@ enum class LogLevel : std::uint8_t { debug, info, warning, error };
 struct DaemonConfig {  // [daemon]: changes need a restart, except log_level
     std::string socket = "/run/culvert/culvertd.ctl";  ///< Control socket.
     LogLevel log_level = LogLevel::info;
-    std::string log_file;                ///< Empty: stderr.
-    std::vector<unsigned> control_cpus;  ///< Empty: every CPU the process may use.
+    std::string log_file;                        ///< Empty: stderr.
+    std::vector<unsigned> control_cpus;          ///< Empty: every CPU the process may use.
     std::string state_dir = "/var/lib/culvert";  ///< What must outlive the daemon.
     bool operator==(const DaemonConfig&) const = default;
 };

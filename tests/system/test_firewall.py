@@ -450,6 +450,15 @@ def test_of_an_encrypted_tunnel_esp_is_opened_and_judged_too(
     world.host.run("iptables-legacy", "-w", "-I", "INPUT", "-p", "esp", "-j", "DROP")
     shown = world.wait_for_verdict("gre", 2, "dropped")
     assert "-p esp -j DROP" in shown["rule"], shown
+    # A key that others may read is not taken, nor shown.
+    keys[0].chmod(0o644)
+    refused = world.daemon.ctl("reload", check=False)
+    assert refused.returncode != 0
+    assert "mode 0644" in refused.stderr and "the running configuration stays" in refused.stderr
+    shown = world.daemon.ctl("show", "tunnel", tunnel_name("gre", 2)).stdout
+    assert str(keys[0]) in shown and "aes-gcm-256" in shown
+    for key in keys:
+        assert key.read_text() not in shown + refused.stderr + world.daemon.log()
 
 
 def test_tunnels_are_opened_and_closed_with_the_last(world: World) -> None:
