@@ -30,6 +30,7 @@ int run() {
     add_encap_benches(suite);
     add_path_benches(suite);
     add_checksum_benches(suite);
+    add_esp_benches(suite);
     add_segmenter_benches(suite);
     add_contention_benches(suite);
     Report timed(suite);
