@@ -16,6 +16,7 @@
 #include "ctl/show_bond.hpp"
 #include "ctl/show_firewall.hpp"
 #include "ctl/show_ovs.hpp"
+#include "ctl/show_sa.hpp"
 #include "ctl/table.hpp"
 #include "ctl/vlog.hpp"
 #include "dataplane/clock.hpp"
@@ -405,6 +406,8 @@ std::map<std::string, Command> make_commands(const CommandContext& context) {
     commands["workers/stages"] = {"", 0, 0, with(show_stages), {kFormatOption}};
     commands["counters"] = {"[PORT]", 0, 1, with(show_counters), {kFormatOption}};
     add_bond_commands(commands, context);
+    commands["sa/list"] = {"", 0, 0, with(list_associations), {kFormatOption}};
+    commands["sa/show"] = {"[TUNNEL | SPI]", 0, 1, with(show_associations), {kFormatOption}};
     commands["firewall/show"] = {"", 0, 0, with(show_firewall), {kFormatOption}};
     commands["reload"] = {"", 0, 0, [context](const Arguments&) { return context.reload(); }};
     commands["log/set"] = {"LEVEL", 1, 1, set_log_level};

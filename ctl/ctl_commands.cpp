@@ -131,6 +131,12 @@ const std::vector<CommandEntry> kCommands = {
       kSource,
       {"--interface", "NAME", "Packets that come in by this interface"},
       kBackend}},
+    {"sa list", "sa/list", "List the security associations of tunnels", CommandKind::show},
+    {"sa show",
+     "sa/show",
+     "Show all about security associations, but for their keys",
+     CommandKind::show,
+     {{"TUNNEL|SPI", "A tunnel's name, or an SPI such as 0x1001; all without it"}}},
     {"firewall show",
      "firewall/show",
      "Show how the host's firewall governs the tunnels",
@@ -206,6 +212,7 @@ const std::vector<std::pair<std::string, std::string>> kGroups = {
     {"firewall", "The firewall of the host"},
     {"flows", "The flow cache"},
     {"log", "The daemon's log"},
+    {"sa", "The security associations of encrypted tunnels"},
 };
 
 const std::vector<std::pair<Words, Words>> kGlobalOptions = {

@@ -21,7 +21,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "ctl/acquire.hpp"
 #include "ctl/commands.hpp"
+#include "ctl/ike.hpp"
 #include "ctl/log.hpp"
 #include "ctl/openflow/bridges.hpp"
 #include "ctl/sd_notify.hpp"
@@ -154,7 +156,8 @@ std::string status_line(const DesiredState& state) {
 class Daemon {
 public:
     Daemon(const DaemonOptions& options, const SwitchParts& parts, int upcall_wake_fd)
-        : options_(options), parts_(parts), switch_(parts, options.state.without_items()),
+        : options_(options), parts_(with_encryption(parts)),
+          switch_(parts_, options.state.without_items()),
           source_(options.make_source(io_, switch_, ofports_)), upcall_wake_fd_(upcall_wake_fd) {}
 
     /// Applies the configuration and serves until SIGTERM, SIGINT or `exit`. Returns the exit
@@ -206,6 +209,31 @@ public:
     }
 
 private:
+    SwitchParts with_encryption(SwitchParts parts) {
+        parts.encryption.state_folder = options_.state.daemon.state_dir;
+        if (!tunnels::esp_self_test()) {
+            parts.encryption.trouble =
+                "the ciphers of this CPU do not compute what they should: nothing can be encrypted";
+            logger("esp").error("{}", parts.encryption.trouble);
+        }
+        parts.encryption.open_xfrm = [this] { return follow_kernel(); };
+        parts.encryption.acquire = acquire_association;
+        parts.encryption.ike = &ike_;
+        return parts;
+    }
+
+    /// The kernel's security associations, once a tunnel has its keys by IKE.
+    Result<Xfrm*> follow_kernel() {
+        auto opened = open_xfrm();
+        if (!opened) {
+            return tl::unexpected(opened.error());
+        }
+        xfrm_ = std::move(*opened);
+        xfrm_events_ =
+            std::make_unique<Watch>(io_, xfrm_->event_fd(), [this] { switch_.on_xfrm(); });
+        return xfrm_.get();
+    }
+
     Result<void> open_sockets(
         const std::map<std::string, Command>& commands,
         std::vector<std::unique_ptr<UnixctlServer>>& servers
@@ -277,6 +305,9 @@ private:
     boost::asio::signal_set signals_{io_, SIGINT, SIGTERM, SIGHUP};
     boost::asio::steady_timer timer_{io_};
     const DaemonOptions& options_;
+    Ike ike_{io_};
+    std::unique_ptr<Xfrm> xfrm_;          ///< Once it is needed.
+    std::unique_ptr<Watch> xfrm_events_;  ///< Of xfrm_.
     SwitchParts parts_;
     Switch switch_;
     Ofports ofports_;

@@ -100,13 +100,15 @@ tunnels::MacAddress made_up_mac(const std::string& name) {
 }
 
 Status tunnel_status(const SwitchPort& port, const Underlay& underlay) {
-    const auto egress = underlay.link(port.resolution.egress_ifindex);
-    if (!egress) {
-        return {};
+    Status status;
+    if (const auto egress = underlay.link(port.resolution.egress_ifindex)) {
+        status["tunnel_egress_iface"] = egress->name;
+        status["tunnel_egress_iface_carrier"] = egress->running ? "up" : "down";
     }
-    return {
-        {"tunnel_egress_iface", egress->name},
-        {"tunnel_egress_iface_carrier", egress->running ? "up" : "down"}};
+    if (port.encryption) {
+        status.merge(interface_status_of(*port.encryption));
+    }
+    return status;
 }
 
 Status vhost_status(const SwitchPort& port) {

@@ -186,6 +186,21 @@ void SaDatabase::forget_removed() {
     impl_->store.forget_negotiated_but(kept);
 }
 
+std::vector<KernelSaRemoved> SaDatabase::unlisted(const std::vector<std::uint32_t>& spis) {
+    const std::set<std::uint32_t> listed(spis.begin(), spis.end());
+    std::vector<KernelSaRemoved> stale;
+    for (const auto& record : impl_->records) {
+        const bool missing =
+            record->by_ike && !record->tunnels.empty() && !listed.contains(record->parameters.spi);
+        // One that came while the list was made is in the next one.
+        if (missing && record->missing) {
+            stale.push_back({record->parameters.spi, record->parameters.destination});
+        }
+        record->missing = missing;
+    }
+    return stale;
+}
+
 // --- what is made of it ---
 
 /// Which tunnels the kernel's SAs are for. One with a reqid of ours is for that tunnel alone.
@@ -195,6 +210,10 @@ void SaDatabase::Impl::assign() {
     for (const EspTunnel& tunnel : tunnels) {
         if (tunnel.by_ike) {
             by_reqid.emplace(tunnel.reqid, &tunnel);
+        }
+        if (tunnel.by_ike && tunnel.foreign_reqid != 0) {
+            by_reqid.emplace(tunnel.foreign_reqid, &tunnel);
+            by_reqid.emplace(tunnel.foreign_reqid + 1, &tunnel);
         }
         if (tunnel.by_ike && tunnel.by_selector && tunnel.trouble.empty()) {
             by_selector.push_back(&tunnel);
@@ -277,7 +296,7 @@ void SaDatabase::Impl::make_inbound(const std::vector<SaRecord*>& wanted) {
             *record->algorithm,
             record->secret,
             record->window,
-            store.received(record->key)
+            std::max(store.received(record->key), record->kernel_received)
         );
         record->secret.wipe();
     }
@@ -338,6 +357,7 @@ bool SaDatabase::Impl::settle() {
 }
 
 void SaDatabase::set_trouble(const std::string& trouble) {
+    impl_->dirty = impl_->dirty || impl_->trouble != trouble;
     impl_->trouble = trouble;
 }
 
@@ -413,9 +433,7 @@ std::vector<SaUse> SaDatabase::uses() {
              .packets = record->used.packets,
              .used_s = record->used_s,
              .sequence = record->used.sequence,
-             .outbound = record->outbound,
-             .extended = record->parameters.extended,
-             .replay_window = record->kernel_window}
+             .outbound = record->outbound}
         );
     }
     return uses;

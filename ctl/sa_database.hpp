@@ -17,6 +17,7 @@
 #include "ctl/config.hpp"
 #include "ctl/kernel_sa.hpp"
 #include "ctl/sequence_store.hpp"
+#include "ctl/tunnel_encryption.hpp"
 #include "ctl/xfrm.hpp"
 #include "dataplane/sa_table.hpp"
 
@@ -53,16 +54,6 @@ struct SaStatus {
     std::string trouble;  ///< Why it is not used, or soon will not be; empty: none.
 };
 
-/// How a tunnel's encryption stands.
-struct TunnelEncryption {
-    bool established = false;  ///< There is a key for each direction.
-    std::uint32_t spi_in = 0;  ///< 0: none. Of several the newest.
-    std::uint32_t spi_out = 0;
-    std::optional<tunnels::EspAlgorithm> algorithm;  ///< Of what is sent, else of what is received.
-    std::string trouble;                             ///< One sentence; empty: none.
-    bool operator==(const TunnelEncryption&) const = default;
-};
-
 /// A tunnel as SAs are given out by.
 struct EspTunnel {
     std::string name;
@@ -74,6 +65,7 @@ struct EspTunnel {
     bool by_ike = false;
     bool udp_encap = false;   ///< Of by_ike: what its SAs may add, before there is one.
     std::uint32_t reqid = 0;  ///< By which an SA of the IKE daemon says that it is this one's.
+    std::uint32_t foreign_reqid = 0;  ///< Of SAs that several tunnels share (ike.hpp); 0: none.
     /// It takes SAs with a reqid of somebody else by their addresses and selector too.
     bool by_selector = false;
     std::string trouble;  ///< Why it cannot be encrypted; it gets no SA then.
@@ -103,6 +95,9 @@ public:
     [[nodiscard]] bool follow(const std::vector<XfrmEvent>& events);
     /// The kernel's SAs are all known by what was followed: of others the store forgets the keys.
     void forget_removed();
+    /// The SPIs of all SAs that the IKE daemon has for this one's tunnels. The SAs of the kernel
+    /// with a reqid of ours that are missing there for the second time: nobody keeps them.
+    [[nodiscard]] std::vector<KernelSaRemoved> unlisted(const std::vector<std::uint32_t>& spis);
     /// About ten times a second: ends what has ended, writes down sequence numbers ahead of use.
     /// `now_s`: since the epoch; `uptime_s`: of a clock that nobody sets. As configure().
     [[nodiscard]] bool tick(std::uint64_t now_s, std::uint64_t uptime_s);

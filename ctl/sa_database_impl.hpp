@@ -44,7 +44,7 @@ struct SaDatabase::Impl {
     std::uint64_t uptime_s = 0;
     std::uint64_t order = 0;
     std::uint32_t next_id = 1;
-    bool ended = false;          ///< Some SA has, since the last look.
+    bool dirty = false;          ///< Something ended, or can be tried again, since the last look.
     std::uint64_t synced_s = 0;  ///< Uptime at which received numbers were synced last.
     LogLimiter received_log{logger("esp"), 1, std::chrono::minutes(1)};
     std::vector<std::pair<SaStatus, bool>> expired;  ///< To be told.

@@ -37,9 +37,15 @@ std::uint32_t reqid_of(const std::string& tunnel) {
     return kReqidFirst | (number & kReqidBits);
 }
 
+/// Of the SAs that tunnels share the second pair is only received by.
 SaMatch match_by_reqid(const SaRecord& record, const EspTunnel& tunnel) {
-    return tunnel.by_ike && record.reqid == tunnel.reqid ? match_addresses(record, tunnel)
-                                                         : SaMatch::none;
+    const bool shared = tunnel.foreign_reqid != 0 && record.reqid == tunnel.foreign_reqid;
+    const bool second = tunnel.foreign_reqid != 0 && record.reqid == tunnel.foreign_reqid + 1;
+    if (!tunnel.by_ike || (record.reqid != tunnel.reqid && !shared && !second)) {
+        return SaMatch::none;
+    }
+    const SaMatch match = match_addresses(record, tunnel);
+    return second && match == SaMatch::outbound ? SaMatch::none : match;
 }
 
 /// What a selector leaves open is for the tunnel as well: charon's SAs in transport mode say

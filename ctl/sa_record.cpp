@@ -97,6 +97,7 @@ SaRecord kernel_record(const KernelSa& association) {
     record.window = (window + 63U) / 64U * 64U;
     record.kernel_window = association.replay_window;
     record.kernel_sequence = association.next_sequence;
+    record.kernel_received = association.received_sequence;
     record.soft = association.soft;
     record.hard = association.hard;
     record.reqid = association.reqid;

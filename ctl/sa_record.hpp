@@ -52,6 +52,7 @@ struct SaRecord {
     KernelSelector selector;
     std::uint32_t kernel_window = 0;
     std::uint64_t kernel_sequence = 0;  ///< The last one that the kernel says was sent.
+    std::uint64_t kernel_received = 0;  ///< The highest that it says came in.
     std::uint64_t added_s = 0;          ///< Since the epoch, as the kernel says.
     std::uint64_t order = 0;            ///< Of arrival.
     std::uint64_t arrived_s = 0;        ///< Uptime.
@@ -61,6 +62,7 @@ struct SaRecord {
     std::uint64_t limit = 0;  ///< Sequence numbers that may be used are below it.
     std::uint64_t block = 0;  ///< Written down at once.
     std::uint64_t extended_s = 0;
+    bool missing = false;  ///< The IKE daemon did not list it.
     bool soft_expired = false;
     bool ended = false;        ///< It has reached its hard end, or can never be used.
     std::string trouble;       ///< Why it has no object, or has ended.

@@ -27,7 +27,7 @@ void SaDatabase::Impl::end(SaRecord& record, const std::string& why) {
     }
     drop(record);
     record.ended = true;
-    ended = true;
+    dirty = true;
     record.trouble = why + (record.by_ike ? "" : ": it needs a new key");
 }
 
@@ -125,8 +125,8 @@ bool SaDatabase::tick(std::uint64_t now_s, std::uint64_t uptime_s) {
         impl.note_received();
     }
     // What is missing is tried again, and troubles are said, once a second.
-    const bool changed = (next_second || impl.choice.undecided || impl.ended) && impl.settle();
-    impl.ended = false;
+    const bool changed = (next_second || impl.choice.undecided || impl.dirty) && impl.settle();
+    impl.dirty = false;
     for (const auto& [status, hard] : std::exchange(impl.expired, {})) {
         if (on_expired) {
             on_expired(status, hard);

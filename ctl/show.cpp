@@ -23,7 +23,7 @@ using Json = nlohmann::ordered_json;
 
 /// The keys of a tunnel that its line has a place for. Other options stand behind them where they
 /// differ from the default.
-constexpr std::array<std::string_view, 13> kTunnelLineKeys{
+constexpr std::array<std::string_view, 14> kTunnelLineKeys{
     "name",
     "role",
     "type",
@@ -36,6 +36,7 @@ constexpr std::array<std::string_view, 13> kTunnelLineKeys{
     "tag",
     "trunks",
     "next_hop",
+    "encryption",
     "firewall"};
 
 bool has_place(std::string_view key) {
@@ -131,6 +132,9 @@ Json tunnel_json(const CommandContext& context, const SwitchPort& port) {
     }
     json.update(vlan_json(port.vlan));
     json["next_hop"] = next_hop_json(context, port);
+    if (tunnel.is_encrypted()) {
+        json["encryption"] = encryption_json(port);
+    }
     json["firewall"] = verdict_json(port.firewall);
     json["firewall"]["text"] = to_text(port.firewall);
     return json;
@@ -225,6 +229,17 @@ std::string tunnel_text(const Json& tunnel) {
     } else {
         text +=
             fmt::format("        {}: {}\n", text_or(hop, "state", ""), text_or(hop, "trouble", ""));
+    }
+    if (tunnel.contains("encryption")) {
+        const Json& encryption = tunnel["encryption"];
+        text += fmt::format(
+            "        encryption: {}, {}, SPI in {} out {}{}\n",
+            text_or(encryption, "state", ""),
+            text_or(encryption, "algorithm", "no algorithm"),
+            text_or(encryption, "spi_in", "none"),
+            text_or(encryption, "spi_out", "none"),
+            encryption.contains("trouble") ? "; " + text_or(encryption, "trouble", "") : ""
+        );
     }
     text += fmt::format("        firewall: {}\n", text_or(tunnel["firewall"], "text", ""));
     return text;

@@ -57,6 +57,24 @@ Json vlan_json(const VlanConfig& vlan) {
     return json;
 }
 
+Json encryption_json(const SwitchPort& tunnel) {
+    const TunnelEncryption status = tunnel.encryption.value_or(TunnelEncryption{});
+    const auto spi = [](std::uint32_t number) {
+        return number == 0 ? Json(nullptr) : Json(fmt::format("{:#010x}", number));
+    };
+    Json json;
+    json["state"] = status.word();
+    json["keys"] = tunnel.tunnel.ike ? "ike" : "configured";
+    json["algorithm"] =
+        status.algorithm ? Json(tunnels::row_of(*status.algorithm).name) : Json(nullptr);
+    json["spi_in"] = spi(status.spi_in);
+    json["spi_out"] = spi(status.spi_out);
+    if (!status.trouble.empty()) {
+        json["trouble"] = status.trouble;
+    }
+    return json;
+}
+
 Json verdict_json(const TunnelVerdict& verdict) {
     Json json;
     json["verdict"] = to_string(verdict.kind);
@@ -83,6 +101,9 @@ Json tunnel_details(const SwitchPort& port, const PortTotals& totals, const Json
     }
     json.update(vlan_json(port.vlan));
     json["next_hop"] = next_hop;
+    if (tunnel.is_encrypted()) {
+        json["encryption"] = encryption_json(port);
+    }
     json["firewall"] = verdict_json(port.firewall);
     json["counters"] = {
         {"rx_packets", totals.rx_packets},

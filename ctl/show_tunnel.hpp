@@ -22,6 +22,9 @@ namespace culvert::ctl {
 /// The VLAN keys.
 [[nodiscard]] nlohmann::ordered_json vlan_json(const VlanConfig& vlan);
 
+/// How its encryption stands. Precondition: it is encrypted.
+[[nodiscard]] nlohmann::ordered_json encryption_json(const SwitchPort& tunnel);
+
 /// What the host's firewall says of its packets.
 [[nodiscard]] nlohmann::ordered_json verdict_json(const TunnelVerdict& verdict);
 

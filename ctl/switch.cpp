@@ -72,7 +72,7 @@ std::string device_key(const PortConfig& config) {
 }  // namespace
 
 Switch::Switch(const SwitchParts& parts, const DesiredState& running)
-    : parts_(parts), running_(running) {
+    : parts_(parts), running_(running), encryption_(parts.encryption) {
     take_policy(parts_.guard.take());
     parts_.slow_path.on_fdb_change = [this](std::uint16_t bridge, const FdbKey& key) {
         changed_ = changed_ || next_hops_.contains({bridge, key.mac});

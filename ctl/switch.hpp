@@ -48,6 +48,7 @@ public:
     /// Port -> why it has no device; it gets one when one appears.
     [[nodiscard]] std::map<std::string, std::string> failures() const;
 
+    [[nodiscard]] const Encryption& encryption() const { return encryption_; }
     /// The host's input policy as it was read last; never null.
     [[nodiscard]] const firewall::Policy& policy() const { return *policy_; }
     /// TAP devices that would be kept vanish with the switch (exit --cleanup).
@@ -56,6 +57,8 @@ public:
     void on_events(const std::vector<NetlinkEvent>& events);
     /// About ten times a second: neighbours, DPDK link state, ageing.
     void tick();
+    /// Security associations of the kernel have changed.
+    void on_xfrm();
     /// Takes what the guard has: rules that changed, and what it did.
     void on_firewall();
     /// Answers upcalls and publishes what they changed.
@@ -151,6 +154,7 @@ private:
     SwitchParts parts_;
     DesiredState running_;
     SwitchModel model_;
+    Encryption encryption_;
     std::uint64_t version_ = 0;
     std::uint32_t generation_ = 0;
     std::uint16_t next_port_index_ = 0;

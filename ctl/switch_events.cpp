@@ -372,8 +372,14 @@ void Switch::tick() {
         }
     }
     tick_bonds();
+    changed_ = encryption_.tick() || changed_;
     publish_if_changed();
     send_learning();
+}
+
+void Switch::on_xfrm() {
+    changed_ = encryption_.on_xfrm() || changed_;
+    publish_if_changed();
 }
 
 void Switch::drain_upcalls() {
@@ -389,8 +395,16 @@ void Switch::publish_if_changed() {
     changed_ = false;
     refresh_routing();
     link_patches(model_);
-    auto snapshot =
-        build_snapshot(model_, parts_.slow_path, host_facts(), parts_.workers.count(), ++version_);
+    // Before the snapshot: one that has an encrypted tunnel has its policy.
+    encryption_.configure(model_, running_.ike);
+    auto snapshot = build_snapshot(
+        model_,
+        parts_.slow_path,
+        host_facts(),
+        parts_.workers.count(),
+        ++version_,
+        &encryption_.associations()
+    );
     judge_tunnels();
     snapshot->admission = make_admission();
     // Held packets go out before anything that workers send by the new snapshot.

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "ctl/patches.hpp"
+#include "ctl/sa_database.hpp"
 #include "tunnels/encap.hpp"
 #include "tunnels/protocols.hpp"
 
@@ -220,6 +221,21 @@ make_tunnel_view(const SwitchModel& model, const SlowPath& slow_path, const Swit
     return view;
 }
 
+/// What makes a tunnel's packets ESP. With no key, or before anything is known of it, it is shut.
+void set_encryption(TunnelView& view, const SwitchPort& port, const SaDatabase* associations) {
+    view.wire_mtu = view.underlay_mtu;
+    if (!port.tunnel.is_encrypted()) {
+        return;
+    }
+    if (associations != nullptr) {
+        view.esp = associations->policy_of(port.name);
+        view.underlay_mtu = associations->plain_mtu(port.name, view.wire_mtu);
+    }
+    if (!view.esp) {
+        view.esp = std::make_shared<const dataplane::EspPolicy>();
+    }
+}
+
 /// Whether the packets of a tunnel all come to one worker: no port by which they can arrive is
 /// polled by several. Patch ports lead on to the ports of other bridges.
 class Arrivals {
@@ -270,12 +286,14 @@ void add_tunnel(
     const SwitchModel& model,
     const SlowPath& slow_path,
     const Arrivals& arrivals,
-    const SwitchPort& port
+    const SwitchPort& port,
+    const SaDatabase* associations
 ) {
     const std::uint8_t protocol = *tunnels::find_protocol(port.tunnel.type);
     const auto& outer = tunnels::kProtocols[protocol].outer;
     snapshot.ports[port.index].tunnel = static_cast<std::uint16_t>(snapshot.tunnels.size());
     snapshot.tunnels.push_back(make_tunnel_view(model, slow_path, port));
+    set_encryption(snapshot.tunnels.back(), port, associations);
     add_listener(snapshot, {outer.ip_protocol, protocol, port.tunnel.dst_port});
     PeerMatch match;
     match.local = port.tunnel.local_flow ? PeerMatch::Local::flow
@@ -421,7 +439,8 @@ std::unique_ptr<Snapshot> build_snapshot(
     const SlowPath& slow_path,
     const HostFacts& facts,
     unsigned workers,
-    std::uint64_t version
+    std::uint64_t version,
+    const SaDatabase* associations
 ) {
     auto snapshot = std::make_unique<Snapshot>();
     snapshot->version = version;
@@ -451,7 +470,7 @@ std::unique_ptr<Snapshot> build_snapshot(
         BridgeView& bridge = snapshot->bridges[port.bridge];
         bridge.members.push_back(index);
         if (port.role == PortRole::tunnel) {
-            add_tunnel(*snapshot, peers, model, slow_path, arrivals, port);
+            add_tunnel(*snapshot, peers, model, slow_path, arrivals, port, associations);
             continue;
         }
         add_device(*snapshot, port);
@@ -474,6 +493,9 @@ std::unique_ptr<Snapshot> build_snapshot(
         }
     }
     snapshot->peers = PeerTable(peers);
+    if (associations != nullptr) {
+        snapshot->associations = associations->table();
+    }
     for (const auto& [ifindex, set] : facts.addresses) {
         snapshot->local_addresses.insert(set.begin(), set.end());
     }

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@
 #include "ctl/resolver.hpp"
 #include "ctl/slow_path.hpp"
 #include "ctl/totals.hpp"
+#include "ctl/tunnel_encryption.hpp"
 #include "dataplane/snapshot.hpp"
 
 namespace culvert::ctl {
@@ -79,7 +81,8 @@ struct SwitchPort {
     Resolution resolution;
     bool resolve_due = false;  ///< It is new or changed.
     std::shared_ptr<dataplane::TunnelSequence> sequence;
-    TunnelVerdict firewall;      ///< What the host's rules say of its packets.
+    std::optional<TunnelEncryption> encryption;  ///< Nothing: its packets are in clear.
+    TunnelVerdict firewall;                      ///< What the host's rules say of its packets.
     std::uint32_t path_mtu = 0;  ///< Learnt from ICMP errors of the underlay; 0: nothing was.
     std::uint32_t path_mtu_until_s = 0;  ///< When that is forgotten.
     std::uint32_t probed_s = 0;          ///< When the neighbour was last asked for.
@@ -130,13 +133,17 @@ struct HostFacts {
     std::map<int, std::vector<AddressEvent>> prefixes;
 };
 
-/// `slow_path` finds the underlay's port of a next hop.
+class SaDatabase;
+
+/// `slow_path` finds the underlay's port of a next hop. A tunnel that is to be encrypted neither
+/// sends nor accepts anything without `associations`.
 [[nodiscard]] std::unique_ptr<dataplane::Snapshot> build_snapshot(
     const SwitchModel& model,
     const SlowPath& slow_path,
     const HostFacts& facts,
     unsigned workers,
-    std::uint64_t version
+    std::uint64_t version,
+    const SaDatabase* associations = nullptr
 );
 
 }  // namespace culvert::ctl

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "ctl/encryption.hpp"
 #include "ctl/slow_path.hpp"
 #include "ctl/underlay.hpp"
 #include "dataplane/port.hpp"
@@ -26,6 +27,7 @@ struct SwitchParts {
     firewall::InterfaceClaims& claims;
     firewall::Guard& guard;
     dataplane::PacketPools pools;
+    EncryptionParts encryption{};
 };
 
 /// What an apply() did; `trouble` names what of it failed after other things were changed.

@@ -86,6 +86,7 @@ class Culvertd:
         self.config_path = directory / f"{self.name}.toml"
         self.socket_path = directory / f"{self.name}.ctl"
         config.daemon.setdefault("socket", str(self.socket_path))
+        config.daemon.setdefault("state_dir", str(directory / f"{self.name}.state"))
         host.lab.reporters.append(self.report)
 
     @property

@@ -47,6 +47,8 @@ std::map<std::string, Command> make_commands() {
           "drops",
           "workers",
           "counters",
+          "sa/list",
+          "sa/show",
           "reload",
           "log/set",
           "log/reopen"}) {
@@ -90,6 +92,9 @@ TEST_F(CulvertCtl, MapsCommandLinesToRequests) {
              {"fdb show br0", "fdb/table br0"},
              {"fdb flush", "fdb/flush"},
              {"fdb flush br0", "fdb/flush br0"},
+             {"sa list", "sa/list"},
+             {"sa show", "sa/show"},
+             {"sa show 0x1001", "sa/show 0x1001"},
              {"flows show", "flows/show"},
              {"flows show --limit 5 --port eth0", "flows/show --port eth0 --limit 5"},
              {"flows show --limit=0", "flows/show --limit 0"},

@@ -322,6 +322,8 @@ TEST_F(OvsdbReport, ATunnelTellsByWhichInterfaceItLeaves) {
         pairs({{"tunnel_egress_iface", "br0"}, {"tunnel_egress_iface_carrier", "down"}})
     );
     EXPECT_EQ(status("vx1", "status"), kNoPairs);
+    port("vx1").encryption = TunnelEncryption{};
+    EXPECT_EQ(status("vx1", "status"), pairs({{"esp", "no key"}}));
     EXPECT_EQ(status("patch0", "status"), kNoPairs);
 }
 

@@ -298,5 +298,39 @@ TEST_F(SaKernelTest, KeysThatTheKernelRemovedAreForgotten) {
     EXPECT_GT(store_->next(fingerprint_of(secret("t2-out"))), 1U);
 }
 
+TEST_F(SaKernelTest, APeerThatIsNoCulvertHasOnePairForAllItsTunnels) {
+    EspTunnel first = by_ike("t1");
+    EspTunnel second = by_ike("t2");
+    EspTunnel other = by_ike("t3");
+    first.foreign_reqid = second.foreign_reqid = 0x20000010;
+    other.foreign_reqid = 0x20000020;
+    configure({first, second, other});
+    KernelSa outward = kernel_out(0x11);
+    KernelSa inward = kernel_in(0x12);
+    outward.reqid = inward.reqid = 0x20000010;
+    KernelSa second_out = kernel_out(0x21);
+    KernelSa second_in = kernel_in(0x22);
+    second_out.reqid = second_in.reqid = 0x20000011;
+    follow({second_out, second_in});
+    EXPECT_EQ(out("t1"), nullptr) << "the second pair is received by only";
+    EXPECT_TRUE(accepts("t1", 0x22));
+    follow({outward, inward});
+    for (const char* tunnel : {"t1", "t2"}) {
+        EXPECT_EQ(spi_out(tunnel), 0x11U);
+        EXPECT_TRUE(accepts(tunnel, 0x12));
+    }
+    EXPECT_EQ(out("t3"), nullptr);
+    EXPECT_FALSE(accepts("t3", 0x12));
+}
+
+TEST_F(SaKernelTest, WhatTheIkeDaemonDoesNotListTwiceIsStale) {
+    configure({by_ike("t1"), configured("t2", 0x2000)});
+    follow({kernel_in(0x10), kernel_out(0x11), kernel_out(0x99, "")});
+    EXPECT_THAT(database_->unlisted({0x10}), IsEmpty()) << "it may have come since";
+    EXPECT_THAT(database_->unlisted({0x10, 0x11}), IsEmpty());
+    EXPECT_THAT(database_->unlisted({0x10}), IsEmpty());
+    EXPECT_THAT(database_->unlisted({0x10}), ElementsAre(removed(kernel_out(0x11))));
+}
+
 }  // namespace
 }  // namespace culvert::ctl

@@ -120,5 +120,28 @@ TEST(ShowTunnel, TextHoldsWhatTheJsonHolds) {
     EXPECT_THAT(text, HasSubstr("\n        inner_ce_outer_ect1         0\n"));
 }
 
+TEST(ShowTunnel, SaysHowItsEncryptionStands) {
+    SwitchPort port = port_of(kTunnel);
+    port.tunnel.esp = EspConfig{};
+    port.encryption =
+        TunnelEncryption{true, 0x1000, 0x1001, tunnels::EspAlgorithm::aes_gcm_256, ""};
+    EXPECT_EQ(
+        tunnel_details(port, {}, {})["encryption"],
+        Json::parse(R"({"state": "established", "keys": "configured", "algorithm": "aes-gcm-256",
+            "spi_in": "0x00001000", "spi_out": "0x00001001"})")
+    );
+    port.tunnel.esp.reset();
+    port.tunnel.ike = IkeConfig{};
+    port.encryption = TunnelEncryption{};
+    port.encryption->trouble = "nobody answers";
+    const Json details = tunnel_details(port, {}, {});
+    EXPECT_EQ(
+        details["encryption"], Json::parse(R"({"state": "no key", "keys": "ike", "algorithm": null,
+            "spi_in": null, "spi_out": null, "trouble": "nobody answers"})")
+    );
+    EXPECT_THAT(tunnel_details_text(details), HasSubstr("encryption:"));
+    EXPECT_THAT(tunnel_details_text(details), HasSubstr("no key"));
+}
+
 }  // namespace
 }  // namespace culvert::ctl

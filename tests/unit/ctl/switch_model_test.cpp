@@ -122,6 +122,9 @@ protected:
         return found;
     }
 
+    /// As the database would give it, were there none of its objects: shut.
+    void encrypt() { model_.ports.at(kTunnel0).tunnel.esp = EspConfig{}; }
+
     const MacAddress local_mac_{{0x02, 0, 0, 0, 0, 0xfe}};
     const MacAddress next_hop_mac_{{0x02, 0, 0, 0, 0, 0xaa}};
     const IpAddress local_ip_ = *IpAddress::parse("198.51.100.1");
@@ -555,6 +558,25 @@ TEST_F(BuildSnapshot, InnerFlowsAreSharedOutWhereOneWorkerGetsThemAll) {
     EXPECT_FALSE(build()->ports[kTunnel0].spread) << "nor without a route: peers may still send";
     model_.ports[kTunnel0].tunnel.type = "gre";
     EXPECT_TRUE(build()->ports[kTunnel0].spread) << "GRE has no source port";
+}
+
+TEST_F(BuildSnapshot, ATunnelInClearHasNoPolicy) {
+    EXPECT_EQ(tunnel_view().esp, nullptr);
+    EXPECT_EQ(tunnel_view().wire_mtu, 1600U);
+}
+
+TEST_F(BuildSnapshot, AnEncryptedTunnelIsShutWhateverIsKnownOfIt) {
+    encrypt();
+    for (const auto state :
+         {Resolution::State::resolved,
+          Resolution::State::no_neighbour,
+          Resolution::State::no_route}) {
+        resolution().state = state;
+        const TunnelView view = tunnel_view();
+        ASSERT_NE(view.esp, nullptr);
+        EXPECT_EQ(view.esp->out, nullptr);
+        EXPECT_TRUE(view.esp->accepts.empty());
+    }
 }
 
 }  // namespace

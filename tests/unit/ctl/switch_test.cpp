@@ -19,6 +19,7 @@
 
 #include "ctl/open_failure.hpp"
 #include "firewall/backend.hpp"
+#include "tests/unit/ctl/unixctl_fixture.hpp"
 #include "tests/unit/dataplane/eal_environment.hpp"
 #include "tests/unit/net_namespace.hpp"
 
@@ -41,7 +42,14 @@ public:
               );
           }),
           switch_(
-              {*workers_, flows_, slow_path_, *underlay_, *claims_, guard_, pools_},
+              {*workers_,
+               flows_,
+               slow_path_,
+               *underlay_,
+               *claims_,
+               guard_,
+               pools_,
+               {.state_folder = running.daemon.state_dir}},
               running.without_items()
           ) {}
     ~RunningSwitch() { close(wake_fd_); }
@@ -390,6 +398,126 @@ TEST_F(SwitchTest, OneChangedTunnelLeavesTheOthersAsTheyAre) {
     for (const auto& [index, port] : running->model().ports) {
         EXPECT_EQ(generations[port.name], port.generation) << port.name << "'s flows are void";
     }
+    running->discard_devices();
+}
+
+// --- encryption ---
+
+class EncryptedSwitchTest : public SwitchTest {
+protected:
+    EncryptedSwitchTest() {
+        state_.daemon.state_dir = folder_.file("state");
+        state_.bridges = {bridge("br0", true), bridge("br1")};
+        state_.bridges[0].local->addresses = {{*tunnels::IpAddress::parse("10.1.0.1"), 16}};
+        TunnelConfig tunnel;
+        tunnel.name = "t1";
+        tunnel.bridge = "br1";
+        tunnel.type = "gre";
+        tunnel.remote_ip = *tunnels::IpAddress::parse("10.1.0.2");
+        state_.tunnels = {tunnel};
+    }
+    void encrypt(const std::string& seed) { state_.tunnels[0].esp = keys(seed, 0x1000); }
+    static EspConfig keys(const std::string& seed, std::uint32_t spi) {
+        const auto key = [&](const char* direction) {
+            std::string bytes = direction + seed;
+            bytes.resize(36);
+            return tunnels::Secret(std::as_bytes(std::span(bytes)));
+        };
+        EspConfig esp;
+        esp.spi_in = spi;
+        esp.spi_out = spi + 0x100000;
+        esp.key_in = key("in");
+        esp.key_out = key("out");
+        return esp;
+    }
+    static const dataplane::TunnelView& view(RunningSwitch& running) {
+        return running.snapshot().tunnels.at(
+            running.snapshot().ports.at(running.port("t1")->index).tunnel
+        );
+    }
+
+    testing::TemporaryFolder folder_;
+};
+
+TEST_F(EncryptedSwitchTest, TheFirstSnapshotWithTheTunnelHasItsPolicy) {
+    encrypt("a");
+    RunningSwitch running(state_);
+    running.apply(state_);
+    ASSERT_NE(view(running).esp, nullptr);
+    EXPECT_TRUE(running.wait_until([&] { return view(running).esp->out != nullptr; }));
+    const dataplane::SaParameters& parameters = view(running).esp->out->parameters();
+    EXPECT_EQ(parameters.source, *tunnels::IpAddress::parse("10.1.0.1"));
+    const dataplane::InboundSa* inbound =
+        running.snapshot().associations.find(0x1000, *tunnels::IpAddress::parse("10.1.0.1"));
+    ASSERT_NE(inbound, nullptr);
+    EXPECT_THAT(view(running).esp->accepts, ::testing::ElementsAre(inbound->parameters().id));
+    EXPECT_TRUE(running.port("t1")->encryption->established);
+}
+
+TEST_F(EncryptedSwitchTest, FromClearToEncryptedAndToOtherKeysIsOneSnapshot) {
+    RunningSwitch running(state_);
+    running.apply(state_);
+    EXPECT_EQ(view(running).esp, nullptr);
+    EXPECT_TRUE(running.wait_until([&] { return running.port("br0", true)->up; }));
+    const std::uint64_t version = running->version();
+    encrypt("a");
+    running.apply(state_);
+    EXPECT_EQ(running->version(), version + 1);
+    ASSERT_NE(view(running).esp, nullptr);
+    EXPECT_TRUE(running.wait_until([&] { return view(running).esp->out != nullptr; }));
+    const auto before = view(running).esp->out;
+    encrypt("b");
+    running.apply(state_);
+    ASSERT_NE(view(running).esp->out, nullptr);
+    EXPECT_NE(view(running).esp->out, before);
+    state_.tunnels[0].esp.reset();
+    running.apply(state_);
+    EXPECT_EQ(view(running).esp, nullptr);
+    EXPECT_FALSE(running.port("t1")->encryption);
+}
+
+TEST_F(EncryptedSwitchTest, AnotherSwitchOnTheFolderGoesOnBehindTheNumbers) {
+    encrypt("a");
+    std::uint64_t last = 0;
+    for (int life = 0; life < 2; ++life) {
+        RunningSwitch running(state_);
+        running.apply(state_);
+        ASSERT_TRUE(running.wait_until([&] { return view(running).esp->out != nullptr; }));
+        std::uint64_t number = 0;
+        ASSERT_EQ(view(running).esp->out->take(1, number), 1U);
+        EXPECT_GT(number, last);
+        last = number;
+    }
+}
+
+TEST_F(EncryptedSwitchTest, InnerPacketsLeaveRoomForEsp) {
+    encrypt("a");
+    RunningSwitch running(state_);
+    running.apply(state_);
+    EXPECT_TRUE(running.wait_until([&] { return running.port("br0", true)->up; }));
+    test::run("ip neigh replace 10.1.0.2 lladdr 02:00:00:00:99:01 dev br0 nud permanent");
+    ASSERT_TRUE(running.wait_until([&] { return view(running).wire_mtu != 0; }));
+    EXPECT_EQ(view(running).wire_mtu, 1500U);
+    // 20 of IP, 8 + 8 of header and IV, 16 of ICV, 2 and padding to a multiple of 4.
+    EXPECT_EQ(view(running).underlay_mtu, 1466U);
+}
+
+TEST_F(EncryptedSwitchTest, AThousandEncryptedTunnelsAreOneSnapshot) {
+    DesiredState state = data_centre();
+    state.daemon.state_dir = state_.daemon.state_dir;
+    for (std::size_t i = 0; i < state.tunnels.size(); ++i) {
+        state.tunnels[i].esp = keys(std::to_string(i), static_cast<std::uint32_t>(1000 + i));
+    }
+    RunningSwitch running(state);
+    const auto took = running.apply(state);
+    RecordProperty("microseconds", std::to_string(took.count()));
+    EXPECT_LE(running->version(), 3U);
+    EXPECT_TRUE(running.wait_until([&] {
+        const auto& tunnels = running.snapshot().tunnels;
+        return std::all_of(tunnels.begin(), tunnels.end(), [](const dataplane::TunnelView& tunnel) {
+            return tunnel.esp && tunnel.esp->out;
+        });
+    }));
     running->discard_devices();
 }
 
