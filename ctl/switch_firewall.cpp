@@ -63,7 +63,7 @@ sealed_header_of(const TunnelConfig& tunnel, const firewall::Header& plain) {
     return sealed;
 }
 
-bool is_alike(const std::optional<firewall::Header>& a, const std::optional<firewall::Header>& b) {
+bool are_alike(const std::optional<firewall::Header>& a, const std::optional<firewall::Header>& b) {
     return a.has_value() == b.has_value() && (!a || is_alike(*a, *b));
 }
 
@@ -142,8 +142,8 @@ void Switch::judge(SwitchPort& tunnel) {
     TunnelVerdict& now = tunnel.firewall;
     if (const auto header = header_of(model_, tunnel)) {
         const auto sealed = sealed_header_of(tunnel.tunnel, *header);
-        const bool is_known = before.policy == policy_ && is_alike(before.header, header) &&
-                              is_alike(before.sealed, sealed);
+        const bool is_known = before.policy == policy_ && are_alike(before.header, header) &&
+                              are_alike(before.sealed, sealed);
         now = is_known ? before : judge_tunnel(policy_, *header, sealed);
     }
     now.enforced = running_.firewall.enforce;

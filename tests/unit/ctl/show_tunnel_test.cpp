@@ -59,16 +59,29 @@ TEST(ShowTunnel, NamesEveryOptionWithItsDefault) {
 
 /// Whatever the file can say about a tunnel is shown.
 TEST(ShowTunnel, LeavesOutNoKeyOfTheFile) {
-    std::set<std::string, std::less<>> shown{"key", "tag", "trunks"};
-    for (const tunnels::ProtocolDescriptor& protocol : tunnels::kProtocols) {
-        const Json details = details_of(tunnel_text(protocol.name));
+    std::set<std::string, std::less<>> shown{"key", "tag", "trunks", "esp", "ike"};
+    const auto show = [&](const std::string& text) {
+        const Json details = details_of(text);
         for (const auto& [key, value] : details.items()) {
             shown.insert(key);
         }
+    };
+    for (const tunnels::ProtocolDescriptor& protocol : tunnels::kProtocols) {
+        show(tunnel_text(protocol.name));
     }
-    for (const std::string_view key : kTunnelKeys) {
-        EXPECT_TRUE(shown.contains(key)) << key;
-    }
+    show(
+        kGre + "[tunnel.esp]\nspi_in = 256\nspi_out = 256\nkey_in_file = \"/a\"\n"
+               "key_out_file = \"/b\"\n"
+    );
+    show(kGre + "[tunnel.ike]\npsk_file = \"/a\"\n");
+    const auto expect_shown = [&](const Section& section, const std::string& prefix) {
+        for (const std::string_view key : section.keys) {
+            EXPECT_TRUE(shown.contains(prefix + std::string(key))) << prefix << key;
+        }
+    };
+    expect_shown(kTunnelSection, "");
+    expect_shown(kTunnelEspSection, "esp.");
+    expect_shown(kTunnelIkeSection, "ike.");
 }
 
 TEST(ShowTunnel, WordsStandForWhatThePacketsBringAlong) {
