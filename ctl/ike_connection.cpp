@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <iterator>
 #include <set>
 #include <tuple>
 #include <utility>
@@ -19,9 +20,9 @@ using List = Message::List;
 constexpr std::string_view kPrefix = "culvert-";
 /// Between what a name is for and what it was made of.
 constexpr char kMark = '~';
-constexpr unsigned kIkeRekey_s = 14400;
+constexpr unsigned kIkeRekeySeconds = 14400;
 /// How long a child SA lives on when its replacement does not succeed, at least.
-constexpr std::uint32_t kOverTime_s = 30;
+constexpr std::uint32_t kOverSeconds = 30;
 constexpr const char* kReplayWindow = "1024";
 /// What ovs-monitor-ipsec asks of strongSwan and of Libreswan, which both take groups for granted
 /// that this daemon's defaults do not have.
@@ -111,7 +112,7 @@ Message child_message(
     const std::string& local,
     const std::string& remote
 ) {
-    const std::uint32_t over = std::max(daemon.rekey_s / 10, kOverTime_s);
+    const std::uint32_t over = std::max(daemon.rekey_s / 10, kOverSeconds);
     Message child;
     child.add("mode", std::string("transport"));
     child.add("local_ts", List{"dynamic[" + local + "]"});
@@ -153,6 +154,7 @@ std::vector<MadeChild>
 foreign_children(const IkeDaemonConfig& daemon, const std::vector<const IkeTunnel*>& tunnels) {
     const IkeTunnel& first = *tunnels.front();
     std::vector<std::string> names;
+    names.reserve(tunnels.size());
     for (const IkeTunnel* tunnel : tunnels) {
         names.push_back(tunnel->name);
     }
@@ -205,13 +207,12 @@ Message connection_message(
     // The addresses of a tunnel do not move.
     message.add("mobike", std::string("no"));
     message.add("keyingtries", std::string("1"));
-    message.add("rekey_time", seconds(kIkeRekey_s));
+    message.add("rekey_time", seconds(kIkeRekeySeconds));
     message.add("dpd_delay", seconds(daemon.dpd_s));
-    const bool certificate = tunnel.config.psk.empty();
-    // Of two ends that begin at once one IKE SA is to be left. The identities of certificates may
-    // have other connections, between other addresses, which replacement would end.
-    message.add("unique", std::string(certificate ? "no" : "replace"));
-    if (certificate) {
+    // Of two ends that begin at once each would say that it is its first contact, and the other one
+    // would drop the other SA without a word: what is left are two halves.
+    message.add("unique", std::string("never"));
+    if (tunnel.config.psk.empty()) {
         message.add("send_cert", std::string("always"));
     }
     message.add("local", std::move(local));
@@ -348,9 +349,8 @@ IkeConnection certificate_connection(
     for (const IkeTunnel* tunnel : tunnels) {
         made.push_back(own_child(daemon, *tunnel, true));
     }
-    for (MadeChild& each : all_foreign_children(daemon, tunnels)) {
-        made.push_back(std::move(each));
-    }
+    std::vector<MadeChild> foreign = all_foreign_children(daemon, tunnels);
+    std::move(foreign.begin(), foreign.end(), std::back_inserter(made));
     return assemble(
         "peer-" + first.remote.to_string(),
         first,

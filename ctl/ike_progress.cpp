@@ -7,6 +7,7 @@
 // Who starts: the end with the lower address at once, the other one when nothing came for a while.
 // Two ends that start at the same moment have two IKE SAs; both work, and the first end ends one.
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "ctl/ike_impl.hpp"
@@ -14,6 +15,20 @@
 namespace culvert::ctl {
 
 using vici::Message;
+
+namespace {
+
+/// Whether nothing is lost without the other one.
+bool has_children_of(const IkeSa& sa, const IkeSa& other) {
+    return std::all_of(other.children.begin(), other.children.end(), [&](const IkeChildSa& wanted) {
+        return !wanted.up ||
+               std::any_of(sa.children.begin(), sa.children.end(), [&](const IkeChildSa& each) {
+                   return each.up && each.name == wanted.name;
+               });
+    });
+}
+
+}  // namespace
 
 void Ike::Impl::tick() {
     const auto now = Clock::now();
@@ -140,16 +155,20 @@ void Ike::Impl::end_unwanted_children(const IkeSa& sa, const Link& link) {
     }
 }
 
-/// IKE SAs of one connection: the end that starts leaves one, the other one does not meddle.
+/// IKE SAs of one connection. A peer that begins though there is one has lost that, so a much older
+/// one is ended. Of two that began at the same time one is ended by the end that should have begun.
 void Ike::Impl::end_doubles(const std::vector<const IkeSa*>& sas) {
-    const IkeConnection& connection = wanted_.at(sas.front()->connection).wanted;
-    const auto settled = std::chrono::duration_cast<std::chrono::seconds>(times_.settle).count();
-    const bool young = std::any_of(sas.begin(), sas.end(), [&](const IkeSa* sa) {
-        return static_cast<std::int64_t>(sa->age_s) < settled;
-    });
-    if (sas.size() < 2 || young || connection.remote < connection.local) {
+    if (sas.size() < 2) {
         return;
     }
+    const IkeConnection& connection = wanted_.at(sas.front()->connection).wanted;
+    const auto settle_s = static_cast<std::uint64_t>(
+        std::chrono::duration_cast<std::chrono::seconds>(times_.settle).count()
+    );
+    const auto youngest = [](const IkeSa* a, const IkeSa* b) {
+        return std::pair(a->age_s, b->id) < std::pair(b->age_s, a->id);
+    };
+    const IkeSa* newest = *std::min_element(sas.begin(), sas.end(), youngest);
     const auto worth = [](const IkeSa* sa) {
         const auto up =
             std::count_if(sa->children.begin(), sa->children.end(), [](const IkeChildSa& each) {
@@ -161,8 +180,11 @@ void Ike::Impl::end_doubles(const std::vector<const IkeSa*>& sas) {
         *std::max_element(sas.begin(), sas.end(), [&](const IkeSa* a, const IkeSa* b) {
             return worth(a) < worth(b);
         });
+    const bool begins = connection.local < connection.remote;
     for (const IkeSa* sa : sas) {
-        if (sa != best) {
+        const bool lost = sa->age_s > newest->age_s + 2 * settle_s && has_children_of(*newest, *sa);
+        const bool met = begins && sa != best && newest->age_s >= settle_s;
+        if (lost || met) {
             end_sa(sa->id);
         }
     }

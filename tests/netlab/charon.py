@@ -2,8 +2,7 @@
 """strongSwan's IKE daemon in a host's namespace, with a /run and a vici socket of its own.
 
 Two of them agree on IKE SAs with each other on any kernel. What comes of the child SAs depends on
-the kernel that they would be installed in: one without ESP refuses them. With `libipsec`, charon's
-own ESP takes their place, in tunnel mode.
+the kernel that they would be installed in: one without ESP refuses them.
 """
 
 from __future__ import annotations
@@ -17,11 +16,25 @@ from collections.abc import Iterator
 from netlab.lab import Namespace, Process, wait_until
 
 PROGRAM = pathlib.Path("/usr/lib/ipsec/charon")
-PACKAGES = "strongswan-charon, strongswan-swanctl and libcharon-extra-plugins"
+# The vici plugin is in a package of its own, and so is openssl's; `.ci/deps test` has them.
+FILES = {
+    PROGRAM: "strongswan-charon",
+    PROGRAM.parent / "plugins" / "libstrongswan-vici.so": "strongswan-swanctl",
+    PROGRAM.parent / "plugins" / "libstrongswan-openssl.so": "libstrongswan-standard-plugins",
+}
 _PLUGINS = (
-    "random nonce aes sha1 sha2 hmac kdf gcm openssl curve25519 pem pkcs1 pkcs8 x509 pubkey "
-    "constraints revocation {kernel} socket-default vici"
+    "random nonce aes sha1 sha2 hmac kdf gcm openssl pem pkcs1 pkcs8 x509 pubkey "
+    "constraints revocation kernel-netlink socket-default vici"
 )
+
+
+def missing() -> list[str]:
+    """What is missing to start one, one sentence each."""
+    return [
+        f"{path} is missing; Debian has it in package {package}."
+        for path, package in FILES.items()
+        if not path.exists()
+    ]
 
 
 class ViciError(Exception):
@@ -120,20 +133,16 @@ class Vici:
 class Charon:
     """One daemon."""
 
-    def __init__(
-        self, host: Namespace, libipsec: bool = False, settings: str = "", name: str = ""
-    ) -> None:
+    def __init__(self, host: Namespace, name: str = "") -> None:
         self.host = host
         self.name = name or f"{host.name}-charon"
         self.directory = host.lab.directory / self.name
         self.directory.mkdir()
         self.socket = self.directory / "vici"
         self.log_path = self.directory / "log"
-        kernel = "kernel-libipsec kernel-netlink" if libipsec else "kernel-netlink"
         (self.directory / "strongswan.conf").write_text(
             f"""charon {{
-  load = {_PLUGINS.format(kernel=kernel)}
-  {settings}
+  load = {_PLUGINS}
   plugins {{
     vici {{
       socket = unix://{self.socket}

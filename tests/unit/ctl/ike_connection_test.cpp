@@ -78,7 +78,7 @@ TEST(IkeConnection, OfAPreSharedKeyHasTheTunnelsOwnIdentities) {
         ElementsAre("aes256gcm16-prfsha384-ecp384", "aes128gcm16-prfsha256-x25519")
     );
     EXPECT_EQ(message.text("encap"), "no");
-    EXPECT_EQ(message.text("unique"), "replace");
+    EXPECT_EQ(message.text("unique"), "never");
     EXPECT_EQ(message.text("dpd_delay"), "30s");
     EXPECT_EQ(message.section("local")->text("auth"), "psk");
     EXPECT_EQ(id(own, "local"), "keyid:culvert/gre/5/6/192.0.2.1/192.0.2.2");
@@ -272,7 +272,7 @@ TEST(IkeConnection, CertificatesHaveOneForAllTunnelsToAPeer) {
     EXPECT_THAT(connection.name, StartsWith("culvert-peer-192.0.2.2~"));
     EXPECT_TRUE(connection.certificate);
     EXPECT_FALSE(connection.secret.has_value());
-    EXPECT_EQ(loaded(connection).text("unique"), "no");
+    EXPECT_EQ(loaded(connection).text("unique"), "never");
     const Message& local = *loaded(connection).section("local");
     EXPECT_EQ(local.text("auth"), "pubkey");
     EXPECT_EQ(local.text("id"), "fqdn:host1");

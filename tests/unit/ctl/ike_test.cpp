@@ -447,6 +447,24 @@ TEST_F(IkeTest, OfTwoThatBeganAtOnceTheLowerAddressEndsOne) {
     EXPECT_THAT(sas, SizeIs(2));
 }
 
+TEST_F(IkeTest, WhatAPeerBeganAnewTakesThePlaceOfWhatItLost) {
+    play();
+    agree("culvert-t1~");
+    IkeTunnel high = tunnel("t1", "5", "a");
+    std::swap(high.local, high.remote);
+    ike->configure(daemon, {high});
+    ASSERT_TRUE(run_established("t1"));
+    // Not before there is a new pair of SAs as well.
+    sas.push_back({sas[0].connection, 7, "ESTABLISHED", {}, false, 1});
+    ASSERT_TRUE(run_lists(5));
+    EXPECT_THAT(sas, SizeIs(2));
+    sas[1].children = sas[0].children;
+    ASSERT_TRUE(run([&] { return sas.size() == 1; }));
+    EXPECT_EQ(sas[0].id, 7U);
+    EXPECT_EQ(state("t1"), IkeState::established);
+    EXPECT_THAT(initiated(), SizeIs(1));
+}
+
 TEST_F(IkeTest, WhatCharonRefusesToLoadIsSaid) {
     play();
     refusal = "unknown option: policies, config discarded";
