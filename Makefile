@@ -35,6 +35,11 @@ interop:  ## Run Culvert against independent peers; the matrix is printed last. 
 	$(MAKE) build-release
 	$(SUDO) .ci/test --build build/release tests/interop
 
+interop-esp:  ## Run encrypted Culvert against Linux's ESP, and IKE by strongSwan. Needs root.
+	.ci/deps build test
+	$(MAKE) build-release
+	$(SUDO) .ci/test --build build/release tests/interop/test_esp.py tests/interop/test_esp_ike.py
+
 bench:  ## Run the benches.
 	.ci/deps build
 	$(MAKE) build-release
@@ -103,5 +108,5 @@ build/%/build.ninja: CMakePresets.json
 	cmake --preset $*
 
 .PRECIOUS: build/%/build.ninja
-.PHONY: help deps all demo test interop bench instructions bench-start bench-peers bench-iperf lint format debug asan tsan fuzz install clean dist-clean
+.PHONY: help deps all demo test interop interop-esp bench instructions bench-start bench-peers bench-iperf lint format debug asan tsan fuzz install clean dist-clean
 

@@ -10,7 +10,8 @@ import pytest
 from netlab import guest_image
 from netlab.capture import TSHARK_TOOLS
 from netlab.guest import Guest, GuestPeer
-from netlab.guest_image import GUEST_TOOLS
+from netlab.guest_esp import EspPeer
+from netlab.guest_image import ESP_TOOLS, GUEST_TOOLS
 from netlab.lab import Lab, require_root_and_tools
 from netlab.matrix import Matrix, Row
 from netlab.peers import OVS_TOOLS
@@ -43,9 +44,15 @@ def guest_tools(environment: None) -> None:
 
 
 @pytest.fixture(scope="session")
-def guest(guest_tools: None):
+def esp_tools(environment: None) -> None:
+    """What the image of a guest with ESP and IKE is made of as well."""
+    _require(ESP_TOOLS, *guest_image.missing(guest_image.ESP))
+
+
+@pytest.fixture(scope="session")
+def guest(esp_tools: None):
     """The QEMU guest, booted once."""
-    image = guest_image.build()
+    image = guest_image.build(guest_image.ESP)
     with Lab() as laboratory:
         yield Guest(laboratory, image).start()
 
@@ -53,6 +60,13 @@ def guest(guest_tools: None):
 @pytest.fixture
 def guest_peer(lab: Lab, guest: Guest):
     peer = GuestPeer(guest)
+    yield peer
+    peer.detach()
+
+
+@pytest.fixture
+def esp_peer(lab: Lab, guest: Guest):
+    peer = EspPeer(guest)
     yield peer
     peer.detach()
 

@@ -11,6 +11,9 @@ SIGTERM. Needs root, iproute2, and the Python standard library; the interop test
     topology.py  hosts and virtual machines
     peers.py     independent peers: the kernel's VXLAN, Open vSwitch
     guest.py     independent peer: a QEMU guest with Debian's kernel (guest_image.py makes it)
+    esp.py       security associations with configured keys, and what was captured of them
+    guest_esp.py the guest's kernel encrypts
+    guest_switch.py  culvertd and charon in a guest
     capture.py   captures of a wire, read by tshark
     outer.py     what a tunnel's packets must look like there
     matrix.py    the table of what the interop tests drove

@@ -95,7 +95,8 @@ class Guest:
             f"ip addr add {underlay_address(self.index, 6)}/64 dev eth0 nodad",
         )
 
-    def start(self) -> Guest:
+    def launch(self) -> Guest:
+        """Lets it boot; several can do so at once."""
         self._make_wire()
         self.process = self.ns.spawn(
             *("qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-smp", 1),
@@ -111,12 +112,19 @@ class Guest:
             *self._network(),
             name=f"qemu{self.index}",
         )
+        return self
+
+    def wait(self) -> Guest:
+        """Until it is up."""
         wait_until(self._ready, "the guest is up", _BOOT_TIMEOUT_S, interval_s=0.05)
         self._shell = socket.socket(socket.AF_UNIX)
         self._shell.connect(str(self._shell_path))
         self._wait_for_shell()
         self._set_addresses()
         return self
+
+    def start(self) -> Guest:
+        return self.launch().wait()
 
     def console(self) -> str:
         return self._console.read_text(errors="replace") if self._console.exists() else ""
@@ -188,9 +196,10 @@ class Guest:
             lines += ["=== guest", *self.sh(state, check=False).splitlines()[-200:]]
         return "\n".join(lines)
 
-    def ping(self, target: str, count: int = 3, mark: int = 0) -> int:
+    def ping(self, target: str, count: int = 3, mark: int = 0, pattern: str = "") -> int:
         """How many of `count` echo requests were answered. Loss is a result and not an error."""
         options = f"-n -c {count} -i 0.05 -W 2" + (f" -m {mark}" if mark else "")
+        options += f" -p {pattern}" if pattern else ""
         text = self.sh(f"ping {options} {target}", check=False)
         found = re.search(r"(\d+) packets transmitted, (\d+) received", text)
         if found is None:
