@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """iperf3 TCP through a tunnel between two virtual machines: Culvert, Open vSwitch's userspace
-datapath and the kernel's own tunnel device, in the same topology and in one run.
+datapath and the kernel's own tunnel device, in the same topology and in one run; encrypted, beside
+strongSwan's userland ESP.
 
 All switches stand at the same time; each round measures each of them once in each direction, so that
 a slow minute of the machine meets all. Printed are median, minimum and maximum over rounds and
@@ -37,6 +38,7 @@ RATIOS = (
     ("culvert/vxlan", "ovs-userspace/vxlan", 4.0),
     ("culvert/vxlan", "kernel/vxlan", 0.3),
     ("culvert/gre", "ovs-userspace/gre", 4.0),
+    ("culvert/gre over esp", "strongswan/libipsec", 2.0),
 )
 BEGIN = "<!-- bench/iperf begin -->"
 END = "<!-- bench/iperf end -->"
@@ -130,7 +132,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     arguments = parse_arguments()
     build = Build(arguments.build)
-    tools = {"iperf3": "iperf3", **OVS_TOOLS}
+    tools = {"iperf3": "iperf3", "swanctl": "strongswan-swanctl", **OVS_TOOLS}
     missing = require_root_and_tools(tools) + build.missing()
     if missing:
         print("\n".join(missing), file=sys.stderr)
