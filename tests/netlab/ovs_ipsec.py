@@ -8,6 +8,7 @@ The program is Python, of which the guest gets the interpreter and those modules
 from __future__ import annotations
 
 import dataclasses
+import json
 import pathlib
 import re
 
@@ -76,7 +77,7 @@ class OvsIpsec:
         self.vsctl("--no-wait", "init")
 
     def vsctl(self, *words: str) -> str:
-        return self.guest.sh(f"ovs-vsctl --db={_DATABASE} --timeout=30 {' '.join(words)}")
+        return self.guest.sh(f"ovs-vsctl --db={_DATABASE} --timeout=120 {' '.join(words)}")
 
     def add_tunnel(self, name: str, bridge: str, protocol: str, remote: str, **options: object) -> None:
         """Returns at once."""
@@ -137,16 +138,12 @@ class OvsSwitchGuest(SwitchGuest):
             f"{{ /run/ovs-vswitchd {_DATABASE} -vconsole:info -vsyslog:off"
             f" --unixctl={_RUN}/switch.ctl >>/run/culvertd.log 2>&1 & }}",
         )
-        wait_until(self._has_applied, "culvertd has taken the database", 60, interval_s=0.3)
-
-    def _has_applied(self) -> bool:
-        if not self.sh("pidof ovs-vswitchd culvertd", check=False):
-            raise LabError(f"culvertd ended: {self.sh('cat /run/culvertd.log')}")
-        return "yes" in self.sh(
-            f"[ $(ovs-vsctl --db={_DATABASE} --no-wait get Open_vSwitch . cur_cfg) -ge"
-            f" $(ovs-vsctl --db={_DATABASE} --no-wait get Open_vSwitch . next_cfg) ] && echo yes",
-            check=False,
+        # Returns when the switch has taken it, and what was there before.
+        self.sh(
+            f"ovs-vsctl --db={_DATABASE} --timeout=240 set Open_vSwitch . external_ids:started=1",
+            timeout_s=250,
         )
 
-    def appctl(self, *words: str) -> str:
-        return self.sh(f"culvert-ctl --socket {_RUN}/switch.ctl {' '.join(words)}")
+    def ctl_json(self, *arguments: str) -> object:
+        text = self.sh(f"culvert-ctl --socket {_RUN}/switch.ctl -f json {' '.join(arguments)}")
+        return json.loads(text)
