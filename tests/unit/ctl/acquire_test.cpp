@@ -126,7 +126,7 @@ TEST_F(AcquireTest, AsksOverIpv6) {
     const auto acquire = asked(kGiveUpMs);
     ASSERT_TRUE(acquire);
     EXPECT_EQ(acquire->sel.family, AF_INET6);
-    EXPECT_EQ(std::memcmp(&acquire->sel.daddr, ip("fd20::4").bytes.data(), 16), 0);
+    EXPECT_EQ(IpAddress::from_v6(&acquire->sel.daddr), ip("fd20::4"));
 }
 
 TEST_F(AcquireTest, NobodyIsAskedWithoutAPolicy) {

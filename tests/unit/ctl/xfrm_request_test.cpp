@@ -92,7 +92,7 @@ TEST(XfrmRequest, NotesTheUseOfAnInboundSaSoThatNothingOldIsTakenAgain) {
     XfrmUseRequest request(use, {0, {2, 40}, XfrmMark{7, 0xff}, true});
     const Read<xfrm_aevent_id> read(request);
     EXPECT_EQ(read.fixed.sa_id.family, AF_INET6);
-    EXPECT_EQ(std::memcmp(&read.fixed.sa_id.daddr, kPeer6.bytes.data(), 16), 0);
+    EXPECT_EQ(IpAddress::from_v6(&read.fixed.sa_id.daddr), kPeer6);
     const auto replay = read.attribute<Replay64>(XFRMA_REPLAY_ESN_VAL);
     EXPECT_EQ(replay.window, 40U);
     EXPECT_EQ(replay.oseq | replay.oseq_hi, 0U);
