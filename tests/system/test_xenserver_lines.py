@@ -110,7 +110,7 @@ def test_an_encrypted_network_waits_for_its_keys_and_sends_nothing_in_clear(side
             and found,
             "the tunnel is there",
         )
-        assert row == {"error": [], "ofport": 2}
+        assert row["error"] == [] and row["ofport"] == 2, row
 
         def dropped() -> bool:
             one.vm.run("ping", "-c1", "-W1", vm_address(2, 4), check=False)
