@@ -192,6 +192,7 @@ void Encryption::tell_ike(const SwitchModel& model, const IkeDaemonConfig& ike) 
         }
     }
     ike_locals_ = std::move(locals);
+    ike_configured_ = true;
     parts_.ike->configure(ike, wanted);
 }
 
@@ -200,6 +201,10 @@ bool Encryption::on_xfrm() {
 }
 
 bool Encryption::tick() {
+    if (parts_.ike != nullptr && ike_configured_) {
+        parts_.ike->tick(
+        );  // Also when its last tunnel is gone, of which the IKE daemon hears yet.
+    }
     if (tunnels_.empty()) {
         return false;
     }
@@ -220,9 +225,6 @@ bool Encryption::tick() {
     }
     if (next_second) {
         acquire();
-    }
-    if (parts_.ike != nullptr && by_ike_) {
-        parts_.ike->tick();
     }
     return changed;
 }

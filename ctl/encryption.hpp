@@ -72,7 +72,8 @@ private:
     std::string kernel_trouble_;
     std::map<std::string, tunnels::IpAddress> ike_locals_;  ///< Where tunnels sent from last.
     std::uint64_t uptime_s_ = 0;
-    bool changed_ = false;
+    bool ike_configured_ = false;
+    bool changed_ = false;  ///< The IKE daemon's part of what is shown.
 };
 
 /// What of a tunnel of the model decides about its encryption. Precondition: it is encrypted.

@@ -90,6 +90,13 @@ def test_what_is_on_the_wire_opens_with_the_keys(
         other = associations(b if host is a else a)[direction.spi]
         assert (other["packets"], other["bytes"]) == (shown["packets"], shown["bytes"])
         assert other["state"] == "accepted"
+        rows = {int(row["spi"], 16): row for row in host.daemon.ctl_json("sa", "list")}
+        assert set(rows) == {forth.spi, back.spi}
+        assert rows[direction.spi]["packets"] == len(inner)
+        one = host.daemon.ctl_json("sa", "show", hex(direction.spi))["associations"]
+        assert [found["spi"] for found in one] == [f"{direction.spi:#010x}"]
+        refusal = host.daemon.ctl("sa", "show", "t9", check=False).stderr
+        assert "no encrypted tunnel is named" in refusal
     for host in (a, b):
         assert host.daemon.drops("t0") == {}
         for text in (host.daemon.ctl("sa", "show").stdout, host.daemon.log()):
@@ -172,7 +179,7 @@ def test_from_clear_to_encrypted_while_packets_flow(lab: Lab, build: Build) -> N
     encrypt_pair(a, b)
     with Capture(b.ns) as wire:
         flood = a.vms[0].ns.spawn(
-            "ping", "-c", "60", "-i", "0.02", "-p", MARK.hex(), vm_address(2, 4))
+            "ping", "-c", "60", "-i", "0.02", "-W", "1", "-p", MARK.hex(), vm_address(2, 4))
         wait_until(lambda: any(MARK in one.data for one in wire.fetch()), "pings leave in clear")
         b.daemon.reload()
         a.daemon.reload()
@@ -197,7 +204,7 @@ def test_kill_minus_nine_repeats_no_number(lab: Lab, build: Build) -> None:
         wait_for_keys(a, b)
         ping(a.vms[0], 2)
         flood = a.vms[0].ns.spawn(
-            "ping", "-c", "400", "-i", "0.01", "-p", MARK.hex(), vm_address(2, 4))
+            "ping", "-c", "400", "-i", "0.01", "-W", "1", "-p", MARK.hex(), vm_address(2, 4))
         lives = []
         for _life in range(3):
             before = len([one for one in wire.fetch() if is_esp(one.data)])

@@ -9,9 +9,11 @@
 #include <string>
 #include <utility>
 
+#include <boost/asio/io_context.hpp>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "ctl/ike.hpp"
 #include "tests/unit/ctl/unixctl_fixture.hpp"
 
 namespace culvert::ctl {
@@ -250,6 +252,76 @@ TEST_F(EncryptionTest, AnOrderlyEndIsNoted) {
     configure();
     const dataplane::SaTable after = encryption_->associations().table();
     EXPECT_EQ(after.find(0x1000, *IpAddress::parse("10.0.0.1"))->highest(), 77U);
+}
+
+TEST_F(EncryptionTest, WhatACrashedIkeDaemonLeftIsRemoved) {
+    boost::asio::io_context io;
+    Ike ike(io);
+    EncryptionParts parts;
+    parts.state_folder = folder_.file("other");
+    parts.open_xfrm = [this]() -> Result<Xfrm*> { return &xfrm_; };
+    parts.ike = &ike;
+    add_ike(0, "t0");
+    xfrm_.events = {kernel(0x10, false, "t0"), kernel(0x11, true, "t0")};
+    {
+        Encryption encryption(parts);
+        encryption.configure(model_, ike_);
+        ike.on_listed({0x10});
+        EXPECT_THAT(xfrm_.expired, IsEmpty());
+        ike.on_listed({0x10});
+        ASSERT_THAT(xfrm_.expired, SizeIs(1));
+        EXPECT_EQ(xfrm_.expired[0], std::pair(0x11U, true));
+        static_cast<void>(encryption.tick());
+        EXPECT_FALSE(encryption.tick());
+        ike.on_change();
+        EXPECT_TRUE(encryption.tick()) << "a snapshot goes with what is shown";
+    }
+    EXPECT_FALSE(ike.on_listed) << "it does not outlive its owner";
+}
+
+TEST_F(EncryptionTest, AnIkeDaemonOfSomebodyElseIsAskedForWhatIsMissing) {
+    std::vector<std::uint16_t> asked;
+    EncryptionParts parts;
+    parts.state_folder = folder_.file("other");
+    parts.open_xfrm = [this]() -> Result<Xfrm*> { return &xfrm_; };
+    parts.acquire = [&](const IpAddress& local, const IpAddress& remote, std::uint16_t udp_port) {
+        EXPECT_EQ(local, *IpAddress::parse("10.0.0.1"));
+        EXPECT_EQ(remote, *IpAddress::parse("10.0.0.2"));
+        asked.push_back(udp_port);
+        return Result<void>();
+    };
+    Encryption encryption(parts);
+    SwitchPort& missing = add_ike(0, "t0");
+    missing.tunnel.type = "vxlan";
+    missing.tunnel.dst_port = 4789;
+    add_ike(1, "t1");
+    add_configured(2, "t2");
+    ike_.control = IkeControl::follow;
+    KernelSa there = kernel(0x11, true, "t1");
+    there.selector.protocol = 47;
+    xfrm_.events = {there};
+    encryption.configure(model_, ike_);
+    static_cast<void>(encryption.tick());
+    EXPECT_THAT(asked, ::testing::ElementsAre(4789));
+}
+
+TEST(MakeIkeTunnel, HasBothKeys) {
+    SwitchPort port;
+    port.name = "t0";
+    port.tunnel.type = "gre";
+    port.tunnel.ike = IkeConfig{};
+    const auto key = [&] { return make_ike_tunnel(port, *IpAddress::parse("10.0.0.1")).key; };
+    EXPECT_EQ(key(), "");
+    port.tunnel.in_key = port.tunnel.out_key = 5;
+    EXPECT_EQ(key(), "5");
+    port.tunnel.out_key = 6;
+    EXPECT_EQ(key(), "5/6");
+    port.tunnel.in_key_flow = port.tunnel.out_key_flow = true;
+    EXPECT_EQ(key(), "flow");
+    const IkeTunnel tunnel = make_ike_tunnel(port, *IpAddress::parse("10.0.0.1"));
+    EXPECT_EQ(tunnel.reqid, reqid_of("t0"));
+    EXPECT_EQ(tunnel.udp_port, 0);
+    EXPECT_EQ(tunnel.local, *IpAddress::parse("10.0.0.1"));
 }
 
 TEST(MakeEspTunnel, OneWithoutAPeerIsRefused) {
