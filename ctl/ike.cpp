@@ -32,7 +32,9 @@ void Ike::Impl::configure(const IkeDaemonConfig& daemon, const std::vector<IkeTu
         return;
     }
     daemon_ = daemon;
-    configured_ = true;
+    if (!std::exchange(configured_, true)) {
+        tidy_at_ = Clock::now() + 2 * times_.settle;
+    }
     read_files(wanted);
     plan_work(wanted);
     apply(plan_ike(daemon_, wanted, certificates_));
@@ -200,12 +202,26 @@ void Ike::Impl::command(const std::string& name, Message message) {
     }
 }
 
+/// Not at once: after a start it takes a moment until every tunnel knows its addresses. What would
+/// take a wanted one's place does not wait.
+bool Ike::Impl::is_left_over(const std::string& name) const {
+    if (!is_of_culvert(name) || wanted_.contains(name)) {
+        return false;
+    }
+    const auto purpose = [](const std::string& some) { return some.substr(0, some.rfind('~')); };
+    return Clock::now() >= tidy_at_ ||
+           std::any_of(wanted_.begin(), wanted_.end(), [&](const auto& each) {
+               return purpose(each.first) == purpose(name);
+           });
+}
+
 /// An earlier process may have ended without a word.
 void Ike::Impl::unload_left_over() {
+    tidied_ = Clock::now() >= tidy_at_;
     client_->command("get-conns", {}, [this](const dataplane::Result<Message>& answer) {
         const Message::List* names = answer.has_value() ? answer->list("conns") : nullptr;
         for (const std::string& name : names != nullptr ? *names : Message::List()) {
-            if (is_of_culvert(name) && !wanted_.contains(name)) {
+            if (is_left_over(name)) {
                 command("unload-conn", Message().add("name", name));
             }
         }
@@ -213,7 +229,7 @@ void Ike::Impl::unload_left_over() {
     client_->command("get-shared", {}, [this](const dataplane::Result<Message>& answer) {
         const Message::List* ids = answer.has_value() ? answer->list("keys") : nullptr;
         for (const std::string& id : ids != nullptr ? *ids : Message::List()) {
-            if (is_of_culvert(id) && !wanted_.contains(id)) {
+            if (is_left_over(id)) {
                 command("unload-shared", Message().add("id", id));
             }
         }

@@ -80,6 +80,7 @@ private:
     void load_private_key();
     void load(Link& link);
     void unload(const IkeConnection& connection);
+    [[nodiscard]] bool is_left_over(const std::string& name) const;
     void unload_left_over();
     void end_sas_of(const std::string& connection);
     void command(const std::string& name, vici::Message message);
@@ -110,6 +111,8 @@ private:
     LogLimiter limiter_;
     IkeDaemonConfig daemon_;
     bool configured_ = false;
+    Clock::time_point tidy_at_{};  ///< What an earlier process left is ended.
+    bool tidied_ = false;
     IkeCertificates certificates_;
     PrivateText private_key_;
     std::string key_trouble_;

@@ -33,6 +33,10 @@ bool has_children_of(const IkeSa& sa, const IkeSa& other) {
 void Ike::Impl::tick() {
     const auto now = Clock::now();
     limiter_.flush(now);
+    if (client_ != nullptr && client_->is_connected() && !tidied_ && now >= tidy_at_) {
+        unload_left_over();
+        look_due_ = true;
+    }
     const bool idle = work_.empty() && !look_due_;
     if (client_ == nullptr || !client_->is_connected() || looking_ || idle) {
         return;
@@ -115,7 +119,9 @@ void Ike::Impl::end_superfluous(const std::vector<IkeSa>& sas) {
     for (const IkeSa& sa : sas) {
         const auto link = wanted_.find(sa.connection);
         if (link == wanted_.end()) {
-            end_sa(sa.id);
+            if (is_left_over(sa.connection)) {
+                end_sa(sa.id);
+            }
             continue;
         }
         end_unwanted_children(sa, link->second);

@@ -315,6 +315,25 @@ TEST_F(IkeTest, WhatIsGoneIsUnloadedAndEndedAndNothingElse) {
     EXPECT_EQ(sas[0].connection, "home");
 }
 
+TEST_F(IkeTest, AfterARestartWhatIsNotWantedYetIsGivenTime) {
+    play();
+    agree("culvert-t");
+    ike->configure(daemon, {tunnel("t1", "5", "a"), tunnel("t2", "6", "b")});
+    ASSERT_TRUE(run_established("t1") && run_established("t2"));
+    IkeTimes patient = times();
+    patient.settle = std::chrono::hours(1);
+    ike.emplace(io, patient);
+    charon->asked.clear();
+    ike->configure(daemon, {tunnel("t1", "5", "a")});
+    ASSERT_TRUE(run_established("t1"));
+    ASSERT_TRUE(run_lists(2));
+    ike->configure(daemon, {tunnel("t1", "5", "a"), tunnel("t2", "6", "b")});
+    ASSERT_TRUE(run_established("t2"));
+    EXPECT_THAT(charon->asked_for("terminate"), IsEmpty());
+    EXPECT_THAT(charon->asked_for("unload-conn"), IsEmpty());
+    EXPECT_THAT(initiated(), IsEmpty());
+}
+
 TEST_F(IkeTest, AnotherKeyEndsWhatTheOldOneAuthenticated) {
     play();
     agree("culvert-t1~");
