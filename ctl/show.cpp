@@ -191,11 +191,16 @@ std::string bond_text(const Json& bond) {
     );
 }
 
+/// Whether `show tunnel` alone has an option; here a line of its own says what came of them.
+bool is_of_encryption(std::string_view key) {
+    return key.starts_with("esp.") || key.starts_with("ike.");
+}
+
 /// ", tos 8, df false": the options that have no place of their own.
 std::string options_text(const Json& tunnel) {
     std::string text;
     for (const auto& [key, value] : tunnel.items()) {
-        if (!has_place(key)) {
+        if (!has_place(key) && !is_of_encryption(key)) {
             text += ", " + key + " " + json_text(value);
         }
     }
