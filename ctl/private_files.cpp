@@ -45,7 +45,7 @@ private:
 };
 
 /// Memory for a secret on its way.
-template <std::size_t kBytes>
+template <std::size_t N>
 class Wiped {
 public:
     Wiped() = default;
@@ -55,7 +55,7 @@ public:
     [[nodiscard]] std::span<std::byte> bytes() { return bytes_; }
 
 private:
-    std::array<std::byte, kBytes> bytes_{};
+    std::array<std::byte, N> bytes_{};
 };
 
 std::string reason() {

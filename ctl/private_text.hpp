@@ -26,7 +26,10 @@ public:
         }
         return *this;
     }
-    PrivateText(PrivateText&& other) noexcept : text_(other.text_) { other.wipe(); }
+    PrivateText(PrivateText&& other) noexcept {
+        std::swap(text_, other.text_);
+        other.wipe();
+    }
     PrivateText& operator=(PrivateText&& other) noexcept {
         std::swap(text_, other.text_);
         return *this;
@@ -44,7 +47,9 @@ public:
     }
 
 private:
+    /// All that it has room for: a short text that was moved away is still there.
     void wipe() {
+        text_.resize(text_.capacity());
         tunnels::wipe(std::as_writable_bytes(std::span(text_)));
         text_.clear();
     }

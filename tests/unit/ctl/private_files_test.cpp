@@ -8,6 +8,7 @@
 #include <fstream>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -189,6 +190,16 @@ TEST(PrivateFile, BelongsToRootOrTheDaemon) {
         private_file_problem(status, 1001),
         "belongs to user 1000; valid: a file of root or of user 1001, the daemon's"
     );
+}
+
+TEST(PrivateText, LeavesNothingWhereItWasMovedFrom) {
+    const std::string secret = "sesame";  // Short enough for the object itself.
+    PrivateText from(secret);
+    const std::string_view there = from.reveal();
+    ASSERT_EQ(there, secret);
+    const PrivateText to(std::move(from));
+    EXPECT_EQ(to.reveal(), secret);
+    EXPECT_EQ(there, std::string(secret.size(), '\0'));
 }
 
 TEST_F(PrivateFiles, AKeyHasOneSender) {
