@@ -16,7 +16,7 @@ import dataclasses
 import pathlib
 
 import pytest
-from scapy.layers.inet import IP
+from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import GRE, Ether
 from scapy.packet import Packet, Raw
@@ -122,13 +122,19 @@ def make_host(lab: Lab, build: Build, peer: EspPeer) -> Host:
     return host
 
 
-def encrypted_pair(lab: Lab, build: Build, peer: EspPeer, case: Case) -> tuple[Host, Vm, Sa, Sa]:
-    """The host, its machine, and the associations: the host's outbound one first."""
+def encrypted_pair(
+    lab: Lab, build: Build, peer: EspPeer, case: Case, other_key: int | None = None
+) -> tuple[Host, Vm, Sa, Sa]:
+    """The host, its machine, and the associations: the host's outbound one first. `other_key`: of a
+    second tunnel with associations of its own, which the guest does not have."""
     out, into = pair(SPI, case.algorithm, case.esn)
     host = make_host(lab, build, peer)
     machine = host.add_vm(1, mtu=VM_MTU)
     esp = esp_keys(lab.directory, out, into, case.tunnel_mode, case.udp)
     host.add_tunnel("t0", case.protocol, peer.underlay(case.family), esp=esp)
+    if other_key is not None:
+        other = esp_keys(lab.directory, *pair(SPI + 16, case.algorithm, case.esn))
+        host.add_tunnel("other", case.protocol, peer.underlay(case.family), other_key, esp=other)
     peer.encrypt(case.selector, into, out, case.family, case.tunnel_mode, case.udp)
     if case.udp:
         peer.receive_udp_encapsulation()
@@ -214,7 +220,8 @@ def test_packets_that_are_refused(lab: Lab, build: Build, esp_peer: EspPeer, row
     """A packet that the guest sent is kept from the host, then sent to it with a bit of each byte
     changed, as it was, and once more."""
     case = Case("gre", "aes-gcm-128")
-    host, machine, _out, into = encrypted_pair(lab, build, esp_peer, case)
+    other_key = DEFAULT_KEY + 1
+    host, machine, _out, into = encrypted_pair(lab, build, esp_peer, case, other_key)
     guest, cable = esp_peer.guest, f"to-{host.ns.name}"
     ends = esp_peer.underlay(4), host.underlay(4)
     guest.ns.ip("link", "set", "dev", cable, "nomaster")
@@ -235,7 +242,8 @@ def test_packets_that_are_refused(lab: Lab, build: Build, esp_peer: EspPeer, row
     ):
         for index in range(start, len(packet)):
             changed = bytearray(packet)
-            changed[index] ^= 1 << (index % 8)
+            # Of the number, which is small yet, none that was received results.
+            changed[index] ^= 0x40
             sender.send(bytes(changed))
         host.daemon.wait_for_drops("esp_unknown_spi", 4)
         host.daemon.wait_for_drops("esp_not_authentic", size - 4)
@@ -244,10 +252,11 @@ def test_packets_that_are_refused(lab: Lab, build: Build, esp_peer: EspPeer, row
         wait_until(lambda: arrived() == 1, "the packet itself arrives")
         sender.send(packet)
         host.daemon.wait_for_drops("esp_replay")
-        # With the right key, but of a tunnel that this association is not for.
-        foreign = into.seal(gre_packet(*ends, DEFAULT_KEY + 1), 1000)
-        sender.send(packet[:14] + bytes(foreign))
-        host.daemon.wait_for_drops("esp_policy")
+        # Sealed with the right key, but it is another tunnel's, or no tunnel's at all.
+        no_tunnel = IP(src=ends[0], dst=ends[1]) / UDP(dport=9) / Raw(MARK)
+        for number, foreign in enumerate((gre_packet(*ends, other_key), no_tunnel)):
+            sender.send(packet[:14] + bytes(into.seal(foreign, 1000 + number)))
+        host.daemon.wait_for_drops("esp_policy", 2)
         sender.send(packet[:14] + bytes(gre_packet(*ends, DEFAULT_KEY)))
         host.daemon.wait_for_drops("esp_required")
         for shorter in (start + 11, start + 8 + 8 + 15):
@@ -256,7 +265,7 @@ def test_packets_that_are_refused(lab: Lab, build: Build, esp_peer: EspPeer, row
         assert arrived() == 1
         assert host.daemon.drops() == {
             **{"esp_unknown_spi": 4, "esp_not_authentic": size - 4, "esp_replay": 1},
-            **{"esp_policy": 1, "esp_required": 1, "esp_malformed": 2},
+            **{"esp_policy": 2, "esp_required": 1, "esp_malformed": 2},
         }
     guest.ns.ip("link", "set", "dev", cable, "master", "wire")
     wait_for_ping(machine.ns, esp_peer.address())

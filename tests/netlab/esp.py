@@ -21,7 +21,7 @@ from scapy.packet import Packet, Raw
 from netlab.lab import LabError
 
 ESP_PROTOCOL, UDP_PROTOCOL, GRE_PROTOCOL, ICMPV6_PROTOCOL = 50, 17, 47, 58
-IPV4_PROTOCOL, IPV6_PROTOCOL = 4, 41
+IPV4_PROTOCOL, IPV6_PROTOCOL, IGMP_PROTOCOL = 4, 41, 2
 NAT_PORT, IKE_PORT = 4500, 500
 _ICV_BYTES = 16
 _ARP = 0x0806
@@ -146,13 +146,15 @@ def esp_of(data: bytes) -> tuple[Packet, bytes] | None:
 
 
 def _is_signalling(data: bytes) -> bool:
-    """What encryption does not cover: neighbour discovery and IKE."""
+    """What encryption does not cover: what hosts say to find each other, and IKE."""
     frame = Ether(data)
     if frame.type == _ARP:
         return True
     ip = frame.getlayer(IP) or frame.getlayer(IPv6)
     if ip is None:
         return False
+    if isinstance(ip, IP) and ip.proto == IGMP_PROTOCOL:
+        return True
     if isinstance(ip, IPv6) and (ip.nh == ICMPV6_PROTOCOL or ip.nh == 0):  # 0: MLD's option.
         return True
     udp = ip.payload if isinstance(ip.payload, UDP) else None

@@ -103,11 +103,12 @@ class SwitchGuest(Guest):
             found.append(Sa(int(spi, 16), algorithm, True, data))
         return found
 
-    def children(self) -> dict[int, int]:
-        """The request identifier of each child association that stands, by charon's number."""
+    def children(self) -> dict[int, str]:
+        """The tunnel of each child association that stands, by charon's number; of one that several
+        tunnels share, as with a peer that is no Culvert, its protocol."""
         text = self.sh("swanctl --list-sas 2>/dev/null", check=False)
-        found = re.findall(r": #(\d+), reqid (\d+), INSTALLED", text)
-        return {int(number): int(reqid) for number, reqid in found}
+        found = re.findall(r"^ *(\S+)~\S+: #(\d+), reqid \d+, INSTALLED", text, re.MULTILINE)
+        return {int(number): name for name, number in found}
 
     def rekey(self) -> None:
         """New keys for everything, and the old ones are gone."""
@@ -125,7 +126,7 @@ class SwitchGuest(Guest):
 
     def ping_from(self, number: int, target: str, count: int = 3, options: str = "") -> int:
         text = self.sh(
-            f"ip netns exec vm{number} ping -n -c {count} -i 0.05 -W 2 {options} {target}", check=False
+            f"ip netns exec vm{number} ping -n -c {count} -i 0.05 {options} {target}", check=False
         )
         found = re.search(r"(\d+) packets transmitted, (\d+) received", text)
         if found is None:
