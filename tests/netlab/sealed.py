@@ -9,13 +9,11 @@ import pathlib
 import secrets
 from collections.abc import Iterable
 
-from scapy.layers.inet import IP
-from scapy.layers.inet6 import IPv6
 from scapy.layers.ipsec import ESP, SecurityAssociation
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 
-from netlab.frames import Seen
+from netlab.frames import ETHERTYPE_IPV4, ETHERTYPE_IPV6, Seen
 from netlab.topology import Host
 
 IP_PROTOCOL_ESP = 50
@@ -92,17 +90,12 @@ def encrypt_pair(
     return forth, back
 
 
-def ip_of_frame(frame: bytes) -> Packet | None:
-    """The IP header of an untagged frame."""
-    packet = Ether(frame).payload
-    return packet if isinstance(packet, (IP, IPv6)) else None
-
-
 def protocol_of(frame: bytes) -> int | None:
-    ip = ip_of_frame(frame)
-    if ip is None:
-        return None
-    return ip.proto if isinstance(ip, IP) else ip.nh
+    """What is behind the IP header of an untagged frame; by hand, as captures are long."""
+    ethertype = int.from_bytes(frame[12:14], "big")
+    if ethertype == ETHERTYPE_IPV4:
+        return frame[23]
+    return frame[20] if ethertype == ETHERTYPE_IPV6 else None
 
 
 def is_esp(frame: bytes) -> bool:
@@ -115,9 +108,8 @@ def is_clear_tunnel(frame: bytes) -> bool:
 
 
 def spi_and_sequence(frame: bytes) -> tuple[int, int]:
-    ip = ip_of_frame(frame)
-    assert ip is not None
-    start = 14 + (ip.ihl * 4 if isinstance(ip, IP) else 40)
+    is_v4 = int.from_bytes(frame[12:14], "big") == ETHERTYPE_IPV4
+    start = 14 + ((frame[14] & 0x0F) * 4 if is_v4 else 40)
     return (int.from_bytes(frame[start : start + 4], "big"),
             int.from_bytes(frame[start + 4 : start + 8], "big"))
 
