@@ -12,6 +12,7 @@ The peer is what a host with Open vSwitch is: its kernel has the tunnel and the 
 from __future__ import annotations
 
 import re
+import socket
 import threading
 
 import pytest
@@ -41,7 +42,7 @@ LINKS = {
 CONNECTIONS = {"gre": ("t0-1",), "vxlan": ("t0-in-1", "t0-out-1")}
 
 # Two guests with an interpreter of Python are booted.
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(600)
 
 
 class Hosts:
@@ -114,7 +115,9 @@ class Hosts:
                 "ip xfrm state flush",
                 "ip xfrm policy flush",
                 "rm -f /run/*.log",
-                "ip link del t0 2>/dev/null; ip netns del vm0 2>/dev/null; true",
+                "ip netns del vm0 2>/dev/null; true",
+                # Those of a switch that follows a database outlive it.
+                "for name in t0 br0 br-phy; do ip link del $name 2>/dev/null; done; true",
             )
 
 
@@ -158,7 +161,7 @@ def hosts(lab: Lab, booted: tuple[OvsSwitchGuest, Guest]):
 )
 def test_stock_ovs_monitor_ipsec(hosts: Hosts, row: Row, protocol: str) -> None:
     hosts.add_machine()
-    with Capture(hosts.switch.ns, "wire") as wire:
+    with Capture(hosts.switch.ns, hosts.switch.tap) as wire:
         hosts.start_switch(protocol)
         hosts.start_peer(protocol)
         # Nobody has negotiated yet.
@@ -166,16 +169,25 @@ def test_stock_ovs_monitor_ipsec(hosts: Hosts, row: Row, protocol: str) -> None:
         wait_until(lambda: hosts.switch.drops().get("esp_required", 0) > 0, "packets stay here")
         assert not any(esp_of(seen.data) for seen in wire.fetch())
         hosts.start_monitors(protocol)
-        wait_until(lambda: hosts.ping(1) == 1, "the tunnel is up", 60)
+        wait_until(lambda: hosts.ping(1) == 1, "the tunnel is up", 120)
         received = hosts.ping(PINGS)
         received += hosts.peer.ping("10.0.0.1", count=PINGS)
         row.ping = f"{received}/{2 * PINGS}"
         assert received == 2 * PINGS
         lost = ping_over_rekeying(hosts, protocol)
         assert lost == 0
-        counts = require_no_clear([seen.data for seen in wire.fetch()], MARK)
-        assert len(counts) >= 4, "the keys were not replaced"
+        frames = [seen.data for seen in wire.fetch()]
+        assert not any(MARK in data for data in frames)
+        counts = require_no_clear(filter(is_from_switch, frames))
+        assert len(counts) >= 2, "the keys were not replaced"
         row.tcp = f"{PINGS_OVER_REKEYING} pings over rekeying"
+
+
+def is_from_switch(data: bytes) -> bool:
+    """But for IGMP, by which each host says what groups it is in. The peer's kernel sends in clear
+    until strongSwan has given it a policy."""
+    ours = socket.inet_aton(underlay_address(1, 4))
+    return data[12:14] == b"\x08\x00" and data[26:30] == ours and data[23] != 2
 
 
 def ping_over_rekeying(hosts: Hosts, protocol: str) -> int:

@@ -25,7 +25,7 @@ _STARTER = pathlib.Path("/usr/lib/ipsec/starter")
 _RUN = "/run/openvswitch"
 _DATABASE = f"unix:{_RUN}/db.sock"
 _LOG = "/run/ovs-monitor-ipsec.log"
-_TIMEOUT_S = 90.0
+_TIMEOUT_S = 180.0
 
 IPSEC_TOOLS = {**ESP_TOOLS, "ipsec": "strongswan-starter"}
 
@@ -122,7 +122,9 @@ class OvsIpsec:
         guest, parts = self.guest, []
         for command in (
             *(f"cat {_LOG}", "cat /etc/ipsec.conf", f"{_IPSEC} statusall 2>/dev/null"),
-            *("ip xfrm policy", "ip -s xfrm state | grep -v 0x.*128"),
+            *("ip xfrm policy", "ip -s xfrm state | grep -v 0x.*128", "cat /proc/net/xfrm_stat"),
+            f"culvert-ctl --socket {_RUN}/switch.ctl sa list",
+            f"culvert-ctl --socket {_RUN}/switch.ctl drops",
         ):
             parts += [f"=== guest {guest.index}: {command}", guest.sh(command, check=False)]
         return "\n".join(parts)
