@@ -33,7 +33,7 @@ void Ike::Impl::configure(const IkeDaemonConfig& daemon, const std::vector<IkeTu
     }
     daemon_ = daemon;
     if (!std::exchange(configured_, true)) {
-        tidy_at_ = Clock::now() + 2 * times_.settle;
+        tidy_at_ = Clock::now() + times_.settle;
     }
     read_files(wanted);
     plan_work(wanted);

@@ -143,6 +143,7 @@ class Charon:
         (self.directory / "strongswan.conf").write_text(
             f"""charon {{
   load = {_PLUGINS}
+  retransmit_timeout = 1
   plugins {{
     vici {{
       socket = unix://{self.socket}
