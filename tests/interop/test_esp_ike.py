@@ -102,10 +102,10 @@ def write_secret(switch: SwitchGuest, name: str, content: bytes) -> str:
 
 
 def reached(switches: Pair, network: Network, count: int = 1, wait_s: int = 10) -> int:
-    """Answers to `count` requests each way, which a busy machine may delay."""
+    """Answers each way, of `count`; a late one, as on a busy machine, has the next request sent."""
     first, second = switches
     number = network.number
-    options = f"-p {MARK.hex()} -W {wait_s}"
+    options = f"-p {MARK.hex()} -w {wait_s}"
     return first.ping_from(
         number, second.machine_address(number), count, options
     ) + second.ping_from(number, first.machine_address(number), count, options)
