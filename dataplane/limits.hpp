@@ -52,10 +52,11 @@ inline constexpr std::size_t kKnownPeers = 64;
 /// host's rules are gone through again.
 inline constexpr std::size_t kAdmissionsKept = 4096;
 
-/// ESP packets of a worker that wait for a key which may arrive, and how long; of more, or
+/// ESP packets of a worker that wait for a key which may arrive, and how long: an IKE daemon and a
+/// disk are in between. Of more, or
 /// then: esp_unknown_spi.
-inline constexpr std::size_t kEspWaitingMax = 256;
-inline constexpr std::uint64_t kEspWaitMs = 100;
+inline constexpr std::size_t kEspWaitingMax = 512;
+inline constexpr std::uint64_t kEspWaitMs = 1000;
 
 /// What the length field of an outer IPv4 header can say (of IPv6 a little more fits).
 inline constexpr std::size_t kOuterPacketBytesMax = 65535;
