@@ -15,6 +15,7 @@
 #include "dataplane/esp_waiting.hpp"
 #include "dataplane/flow_cache.hpp"
 #include "dataplane/icmp_limiter.hpp"
+#include "dataplane/known_esp.hpp"
 #include "dataplane/known_peers.hpp"
 #include "dataplane/patch_queue.hpp"
 #include "dataplane/pending_flows.hpp"
@@ -60,8 +61,9 @@ struct Context {
     std::vector<std::uint16_t> targets;   ///< Scratch of flood().
     PatchQueue patched;                   ///< Packets that arrive at the peers of patch ports.
     tunnels::EspEngine esp;               ///< Of this worker's packets, sealed and opened.
-    EspWaiting waiting;                   ///< Packets whose key may arrive.
-    AdmissionMemo admissions;             ///< Last, as it is large and seldom asked.
+    KnownEsp known_esp;
+    EspWaiting waiting;        ///< Packets whose key may arrive.
+    AdmissionMemo admissions;  ///< Last, as it is large and seldom asked.
 
     /// Counts and frees.
     void drop(rte_mbuf* packet, DropReason reason, std::uint16_t port) noexcept {

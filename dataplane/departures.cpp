@@ -82,14 +82,14 @@ void transmit_cut(
 
 }  // namespace
 
-Unsealed leave(
+void leave(
     Context& context,
     const TunnelView& tunnel,
     std::uint16_t port,
     std::span<rte_mbuf*> packets,
-    bool fit
+    bool fit,
+    Unsealed& unsealed
 ) noexcept {
-    Unsealed unsealed;
     std::uint32_t mtu = tunnel.underlay_mtu;
     if (tunnel.esp != nullptr) [[unlikely]] {
         packets = packets.first(seal(context, tunnel, port, packets, unsealed));
@@ -105,15 +105,14 @@ Unsealed leave(
     } else {
         transmit_cut(context, tunnel, port, packets, mtu);
     }
-    return unsealed;
 }
 
 void Departures::flush() noexcept {
     if (count_ == 0) {
         return;
     }
-    const Unsealed unsealed =
-        leave(context_, tunnel_, port_, std::span(packets_).first(count_), fit_);
+    Unsealed unsealed;
+    leave(context_, tunnel_, port_, std::span(packets_).first(count_), fit_, unsealed);
     PortCounters& counters = context_.counters->ports[port_];
     counters.tx_packets.add(count_ - unsealed.packets);
     counters.tx_bytes.add(bytes_ - unsealed.bytes);

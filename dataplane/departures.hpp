@@ -18,13 +18,14 @@ namespace culvert::dataplane {
 /// Sends packets of the resolved tunnel of port `port` that have all its headers and nothing left
 /// undone, at most kBurstMax, in their order: to the next hop's port, or to all while that port is
 /// not known. `fit`: none is longer than the tunnel's underlay_mtu. Takes the packets; those that
-/// cannot be sealed are in the result.
-[[nodiscard]] Unsealed leave(
+/// cannot be sealed are added to `unsealed`.
+void leave(
     Context& context,
     const TunnelView& tunnel,
     std::uint16_t port,
     std::span<rte_mbuf*> packets,
-    bool fit
+    bool fit,
+    Unsealed& unsealed
 ) noexcept;
 
 /// Packets of one tunnel that leave together, counted; at the end of its life at the latest.

@@ -385,17 +385,12 @@ void encap_burst(Context& context, std::uint16_t port, std::span<rte_mbuf* const
     std::size_t waiting = 0;
     std::uint64_t bytes = 0;
     std::uint64_t count = 0;
-    const auto leave_ready = [&]() noexcept {
-        if (waiting != 0) {
-            const Unsealed unsealed =
-                leave(context, tunnel, port, std::span(ready).first(waiting), true);
-            waiting = 0;
-            bytes -= unsealed.bytes;
-            count -= unsealed.packets;
-        }
-    };
+    Unsealed unsealed;
     const auto encap_alone = [&](rte_mbuf* frame) noexcept {
-        leave_ready();
+        if (waiting != 0) {
+            leave(context, tunnel, port, std::span(ready).first(waiting), true, unsealed);
+            waiting = 0;
+        }
         encap(context, port, frame);
     };
     for (rte_mbuf* frame : frames) {
@@ -414,7 +409,7 @@ void encap_burst(Context& context, std::uint16_t port, std::span<rte_mbuf* const
                 encap_alone(frame);
                 return;
             }
-            bytes += made - header.length;
+            bytes += made;
             ++count;
             packet::push_head(frame, header.length - stripped);
             write_headers(context, tunnel, writer, frame, made, inner);
@@ -429,10 +424,12 @@ void encap_burst(Context& context, std::uint16_t port, std::span<rte_mbuf* const
             send(tunnels::inspect_inner(head, tunnels::Payload::ethernet));
         }
     }
-    leave_ready();
+    if (waiting != 0) {
+        leave(context, tunnel, port, std::span(ready).first(waiting), true, unsealed);
+    }
     PortCounters& counters = context.counters->ports[port];
-    counters.tx_packets.add(count);
-    counters.tx_bytes.add(bytes);
+    counters.tx_packets.add(count - unsealed.packets);
+    counters.tx_bytes.add(bytes - count * header.length - unsealed.bytes);
 }
 
 }  // namespace culvert::dataplane

@@ -16,7 +16,8 @@
 #include <utility>
 
 #include "dataplane/clock.hpp"
-#include "dataplane/host_firewall.hpp"
+#include "dataplane/esp_find.hpp"
+#include "dataplane/move_front.hpp"
 #include "dataplane/owned.hpp"
 #include "dataplane/packet_marks.hpp"
 #include "tunnels/checksum.hpp"
@@ -40,98 +41,13 @@ constexpr std::uint8_t kNextIpv4 = 4;
 constexpr std::uint8_t kNextIpv6 = 41;
 constexpr std::size_t kTrailerBytesMax = 257;
 
-/// An ESP packet for a tunnel.
-struct Sealed {
-    rte_mbuf* packet = nullptr;
-    InboundSa* association = nullptr;
-    std::uint32_t spi = 0;
-    std::uint32_t sequence = 0;   ///< The low half.
-    std::uint32_t esp_bytes = 0;  ///< SPI to ICV.
-    std::uint16_t esp_offset = 0;
-    std::uint16_t ip_offset = 0;
-    std::uint8_t tos = 0;
-    DropReason reason = DropReason::none;
-};
-
-/// What an ESP packet is to us.
-enum class Kind : std::uint8_t { other, ours, dropped, waits };
-
 void add_one(std::atomic<std::uint64_t>& counter) noexcept {
     counter.fetch_add(1, std::memory_order_relaxed);
 }
 
-/// Finds the SA of a packet for this host, and judges what can be judged before it is opened.
-Kind classify(
-    Context& context, std::uint16_t in_port, const tunnels::Outer& outer, Sealed& sealed
-) noexcept {
-    const SaTable& table = context.snapshot->associations;
-    const rte_mbuf* packet = sealed.packet;
-    const auto head = packet::head(packet);
-    const bool in_udp = outer.ip_protocol == tunnels::kIpProtocolUdp;
-    if (in_udp ? !table.has_udp_port(outer.udp_destination)
-               : outer.ip_protocol != tunnels::kIpProtocolEsp) {
-        return Kind::other;
-    }
-    const auto refuse = [&](DropReason reason) noexcept {
-        sealed.reason = reason;
-        return Kind::dropped;
-    };
-    constexpr std::size_t kReadBytes = tunnels::kEspHeaderBytes;
-    if (outer.drop != DropReason::none || outer.payload_bytes < kReadBytes ||
-        head.size() < outer.payload_offset + kReadBytes) {
-        // In UDP it may be IKE's or a keepalive (RFC 3948 sections 2.3 and 4).
-        if (in_udp || !table.knows(outer.source)) {
-            return Kind::other;
-        }
-        return refuse(outer.drop != DropReason::none ? outer.drop : DropReason::esp_malformed);
-    }
-    sealed.spi = tunnels::load<Be32>(head.data() + outer.payload_offset).host();
-    sealed.sequence = tunnels::load<Be32>(head.data() + outer.payload_offset + 4).host();
-    sealed.esp_bytes = outer.payload_bytes;
-    sealed.esp_offset = outer.payload_offset;
-    sealed.ip_offset = outer.ip_offset;
-    sealed.tos = outer.tos;
-    if (in_udp && sealed.spi == 0) {
-        return Kind::other;  // The non-ESP marker of IKE (RFC 3948 section 2.2).
-    }
-    sealed.association = table.find(sealed.spi, outer.destination);
-    if (sealed.association == nullptr) [[unlikely]] {
-        if (!table.knows(outer.source) || table.is_of_host(sealed.spi)) {
-            return Kind::other;
-        }
-        return table.may_arrive(sealed.spi) ? Kind::waits : refuse(DropReason::esp_unknown_spi);
-    }
-    // The host must not get it instead: its kernel may have the same SA. A NAT may have changed the
-    // source of what is in UDP.
-    const SaParameters& parameters = sealed.association->parameters();
-    if ((parameters.udp_destination != 0) != in_udp ||
-        (!in_udp && parameters.source != outer.source)) [[unlikely]] {
-        return refuse(DropReason::esp_policy);
-    }
-    // What a kernel left undone can only be the outer UDP checksum, which is not looked at: the
-    // ICV says more.
-    if (packet::has_offload(packet)) [[unlikely]] {
-        const Offload offload = packet::offload(packet);
-        if (offload.gso_type != GsoType::none || offload.checksum_start >= outer.payload_offset) {
-            return refuse(DropReason::offload_malformed);
-        }
-    }
-    if (!ask_firewall(context, in_port, outer, head).yes) {
-        return refuse(DropReason::firewall);
-    }
-    const tunnels::EspAlgorithmRow& row = tunnels::row_of(sealed.association->key().algorithm());
-    const std::size_t around = tunnels::esp_front_bytes(row) + row.icv_bytes;
-    if (sealed.esp_bytes < around + row.block_bytes ||
-        (sealed.esp_bytes - around) % row.block_bytes != 0) {
-        add_one(sealed.association->refusals.malformed);
-        return refuse(DropReason::esp_malformed);
-    }
-    return Kind::ours;
-}
-
 /// Keeps a packet whose key may arrive; false: there is no room.
 bool keep(
-    Context& context, std::uint16_t in_port, const tunnels::Outer& outer, const Sealed& sealed
+    Context& context, std::uint16_t in_port, const tunnels::Outer& outer, const FoundEsp& sealed
 ) noexcept {
     return context.waiting.add(
         {.packet = sealed.packet,
@@ -151,17 +67,20 @@ public:
           row_(tunnels::row_of(association.key().algorithm())),
           front_(static_cast<std::uint32_t>(tunnels::esp_front_bytes(row_))), in_port_(in_port) {}
 
-    /// Precondition: classify() said of each that it is ours. Afterwards they are opened, or have
-    /// a reason.
-    void run(std::span<Sealed* const> group) noexcept {
+    /// Precondition: classify_esp() said of each that it is ours. Afterwards they are opened, or
+    /// have a reason.
+    void run(std::span<FoundEsp* const> group) noexcept {
         std::array<InboundSa::Judged, kBurstMax> judged;
         for (std::size_t i = 0; i < group.size(); ++i) {
             judged[i].low = group[i]->sequence;
         }
         association_.judge(std::span(judged).first(group.size()));
         for (std::size_t i = 0; i < group.size(); ++i) {
-            Sealed& sealed = *group[i];
-            if (judged[i].verdict != ReplayVerdict::fresh) [[unlikely]] {
+            FoundEsp& sealed = *group[i];
+            if (!is_well_formed(sealed)) [[unlikely]] {
+                add_one(association_.refusals.malformed);
+                sealed.reason = DropReason::esp_malformed;
+            } else if (judged[i].verdict != ReplayVerdict::fresh) [[unlikely]] {
                 refuse_replay(sealed, judged[i].verdict);
             } else if (!prepare(sealed)) [[unlikely]] {
                 sealed.reason = DropReason::no_buffer;
@@ -176,7 +95,14 @@ public:
     }
 
 private:
-    void refuse_replay(Sealed& sealed, ReplayVerdict verdict) noexcept {
+    /// Whether there are whole blocks between front and ICV; their size is a power of two.
+    [[nodiscard]] bool is_well_formed(const FoundEsp& sealed) const noexcept {
+        const std::uint32_t around = front_ + row_.icv_bytes;
+        return sealed.esp_bytes >= around + row_.block_bytes &&
+               ((sealed.esp_bytes - around) & (row_.block_bytes - 1U)) == 0;
+    }
+
+    void refuse_replay(FoundEsp& sealed, ReplayVerdict verdict) noexcept {
         sealed.reason = DropReason::esp_replay;
         add_one(
             verdict == ReplayVerdict::late ? association_.refusals.late
@@ -185,7 +111,7 @@ private:
     }
 
     /// Makes a packet one that can be opened where it lies. False when no buffer is free.
-    [[nodiscard]] bool prepare(Sealed& sealed) noexcept {
+    [[nodiscard]] bool prepare(FoundEsp& sealed) noexcept {
         rte_mbuf*& packet = sealed.packet;
         const std::uint32_t end = sealed.esp_offset + sealed.esp_bytes;
         if (packet::is_plain(packet)) [[likely]] {
@@ -214,7 +140,7 @@ private:
         return true;
     }
 
-    void add(Sealed& sealed, const InboundSa::Judged& judged) noexcept {
+    void add(FoundEsp& sealed, const InboundSa::Judged& judged) noexcept {
         const std::size_t first = pieces_used_;
         std::uint32_t skipped = sealed.esp_offset;
         for (rte_mbuf* segment = sealed.packet; segment != nullptr; segment = segment->next) {
@@ -260,7 +186,7 @@ private:
         std::uint64_t bytes = 0;
         std::uint64_t accepted = 0;
         for (std::size_t i = 0; i < authentic; ++i) {
-            Sealed& sealed = *sealed_[i];
+            FoundEsp& sealed = *sealed_[i];
             if (judged_[i].verdict != ReplayVerdict::fresh) [[unlikely]] {
                 refuse_replay(sealed, judged_[i].verdict);
                 continue;
@@ -278,13 +204,25 @@ private:
     }
 
     /// Reads the trailer of a deciphered packet.
-    [[nodiscard]] std::optional<tunnels::EspTrailer> read_trailer(const Sealed& sealed
+    [[nodiscard]] std::optional<tunnels::EspTrailer> read_trailer(const FoundEsp& sealed
     ) const noexcept {
         const rte_mbuf* packet = sealed.packet;
         const std::uint32_t inside = sealed.esp_bytes - front_ - row_.icv_bytes;
         const auto bytes = std::min<std::uint32_t>(inside, kTrailerBytesMax);
         const std::uint32_t at = packet::length(packet) - row_.icv_bytes - bytes;
         if (packet->nb_segs == 1) [[likely]] {
+            // Most have three octets of padding or fewer.
+            const std::byte* end = packet::head(packet).data() + at + bytes;
+            const auto padding = std::to_integer<std::uint8_t>(end[-2]);
+            if (padding <= 1 && (padding == 0 || end[-3] == std::byte{1})) {
+                return tunnels::EspTrailer{
+                    .next_header = std::to_integer<std::uint8_t>(end[-1]),
+                    .bytes = static_cast<std::uint16_t>(padding + 2)};
+            }
+            if (padding == 2 && end[-3] == std::byte{2} && end[-4] == std::byte{1}) {
+                return tunnels::EspTrailer{
+                    .next_header = std::to_integer<std::uint8_t>(end[-1]), .bytes = 4};
+            }
             return tunnels::parse_esp_trailer(packet::head(packet).subspan(at, bytes));
         }
         std::array<std::byte, kTrailerBytesMax> end;
@@ -295,7 +233,7 @@ private:
     }
 
     /// Makes a deciphered packet the one that was sealed.
-    [[nodiscard]] DropReason uncover(Sealed& sealed) noexcept {
+    [[nodiscard]] DropReason uncover(FoundEsp& sealed) noexcept {
         const auto trailer = read_trailer(sealed);
         if (!trailer) {
             add_one(association_.refusals.malformed);
@@ -303,7 +241,13 @@ private:
         }
         rte_mbuf*& packet = sealed.packet;
         const SaParameters& parameters = association_.parameters();
-        packet::trim(packet, packet::length(packet) - row_.icv_bytes - trailer->bytes);
+        const std::uint32_t rest = packet::length(packet) - row_.icv_bytes - trailer->bytes;
+        if (packet->nb_segs == 1) [[likely]] {
+            packet->data_len = static_cast<std::uint16_t>(rest);
+            packet->pkt_len = rest;
+        } else {
+            packet::trim(packet, rest);
+        }
         // What a device said of checksums was about the packet as it was. A transport checksum
         // that was made before a NAT changed the addresses is wrong, and need not be right
         // (RFC 3948 section 3.1.2).
@@ -317,10 +261,14 @@ private:
     }
 
     /// Moves `headers` bytes at the front to where the payload begins, and cuts what was between.
-    [[nodiscard]] bool move_headers(Sealed& sealed, std::uint32_t headers) noexcept {
+    [[nodiscard]] bool move_headers(FoundEsp& sealed, std::uint32_t headers) noexcept {
         const std::uint32_t gap = sealed.esp_offset + front_ - headers;
         std::byte* frame = packet::head(sealed.packet).data();
-        std::memmove(frame + gap, frame, headers);
+        if (headers >= kMovedBytesMin) [[likely]] {
+            move_front(frame + gap, frame, headers);
+        } else {
+            std::memmove(frame + gap, frame, headers);
+        }
         if (packet::is_plain(sealed.packet)) [[likely]] {
             packet::pull_head(sealed.packet, gap);
             return true;
@@ -328,7 +276,7 @@ private:
         return packet::pull(sealed.packet, gap) && make_head_contiguous(context_, sealed.packet);
     }
 
-    [[nodiscard]] DropReason uncover_transport(Sealed& sealed, std::uint8_t next) noexcept {
+    [[nodiscard]] DropReason uncover_transport(FoundEsp& sealed, std::uint8_t next) noexcept {
         const bool in_udp = association_.parameters().udp_destination != 0;
         const std::uint32_t headers =
             sealed.esp_offset - (in_udp ? std::uint32_t{sizeof(UdpHeader)} : 0U);
@@ -354,7 +302,7 @@ private:
         return DropReason::none;
     }
 
-    [[nodiscard]] DropReason uncover_tunnel(Sealed& sealed, std::uint8_t next) noexcept {
+    [[nodiscard]] DropReason uncover_tunnel(FoundEsp& sealed, std::uint8_t next) noexcept {
         if (next != kNextIpv4 && next != kNextIpv6) {
             return DropReason::esp_policy;
         }
@@ -395,34 +343,15 @@ private:
     std::uint16_t in_port_;
     std::size_t count_ = 0;
     std::size_t pieces_used_ = 0;
-    std::array<Sealed*, kBurstMax> sealed_;
+    std::array<FoundEsp*, kBurstMax> sealed_;
     std::array<InboundSa::Judged, kBurstMax> judged_;
     std::array<tunnels::EspPacket, kBurstMax> packets_;
     std::array<tunnels::EspPiece, kBurstMax + packet::kOwnSegmentsMax + 2> pieces_;
 };
 
-/// Whether a plain frame may be ESP, by the two fields that say so when IP has no options.
-bool looks_like_esp(const SaTable& table, const std::byte* frame) noexcept {
-    constexpr std::size_t kIp = sizeof(EthernetHeader);
-    const auto word = [&](std::size_t at) noexcept {
-        return tunnels::load<Be16>(frame + at).host();
-    };
-    const std::uint16_t type = word(offsetof(EthernetHeader, ether_type));
-    const bool is_v4 = type == tunnels::kEtherTypeIpv4;
-    if (!is_v4 && type != tunnels::kEtherTypeIpv6) {
-        return false;
-    }
-    const std::byte protocol =
-        frame[kIp + (is_v4 ? offsetof(Ipv4Header, protocol) : offsetof(Ipv6Header, next_header))];
-    const std::size_t udp = kIp + (is_v4 ? sizeof(Ipv4Header) : sizeof(Ipv6Header));
-    return protocol == std::byte{tunnels::kIpProtocolEsp} ||
-           (protocol == std::byte{tunnels::kIpProtocolUdp} &&
-            table.has_udp_port(word(udp + offsetof(UdpHeader, destination))));
-}
-
 /// Opens the packets of a burst, SA by SA.
-void open_groups(Context& context, std::uint16_t port, std::span<Sealed> found) noexcept {
-    std::array<Sealed*, kBurstMax> group;
+void open_groups(Context& context, std::uint16_t port, std::span<FoundEsp> found) noexcept {
+    std::array<FoundEsp*, kBurstMax> group;
     std::uint32_t todo = found.size() == kBurstMax ? ~0U : (1U << found.size()) - 1U;
     while (todo != 0) {
         InboundSa* association =
@@ -445,25 +374,25 @@ static_assert(kBurstMax <= 32);
 Opening open_one(
     Context& context, Arrival& arrival, const tunnels::Outer& outer, DropReason& reason
 ) noexcept {
-    Sealed sealed;
+    FoundEsp sealed;
     sealed.packet = arrival.packet;
-    switch (classify(context, arrival.key.in_port, outer, sealed)) {
-    case Kind::other:
+    switch (classify_esp(context, arrival.key.in_port, outer, sealed)) {
+    case EspKind::other:
         return Opening::other;
-    case Kind::waits:
+    case EspKind::waits:
         if (keep(context, arrival.key.in_port, outer, sealed)) {
             arrival.packet = nullptr;
             return Opening::kept;
         }
         reason = DropReason::esp_unknown_spi;
         return Opening::dropped;
-    case Kind::dropped:
+    case EspKind::dropped:
         reason = sealed.reason;
         return Opening::dropped;
-    case Kind::ours:
+    case EspKind::ours:
         break;
     }
-    Sealed* group = &sealed;
+    FoundEsp* group = &sealed;
     Opener(context, *sealed.association, arrival.key.in_port).run(std::span(&group, 1));
     arrival.packet = sealed.packet;
     reason = sealed.reason;
@@ -485,7 +414,8 @@ std::span<rte_mbuf* const> open_burst(
     constexpr std::size_t kReadBytes =
         sizeof(EthernetHeader) + sizeof(Ipv6Header) + sizeof(UdpHeader);
     const SaTable& table = snapshot.associations;
-    std::array<Sealed, kBurstMax> found{};
+    context.known_esp.follow(snapshot.version);
+    std::array<FoundEsp, kBurstMax> found;
     std::array<std::uint8_t, kBurstMax> places;  // Of what was found, in `room`.
     std::size_t found_count = 0;
     std::size_t count = 0;
@@ -496,6 +426,12 @@ std::span<rte_mbuf* const> open_burst(
             continue;
         }
         const auto head = packet::head(std::as_const(packet));
+        const KnownEspPacket* known = context.known_esp.find(port, head);
+        if (known != nullptr) [[likely]] {
+            recognise(*known, packet, found[found_count]);
+            places[found_count++] = static_cast<std::uint8_t>(count - 1);
+            continue;
+        }
         if (std::memcmp(head.data(), bridge.local_mac.bytes.data(), sizeof(MacAddress)) != 0 ||
             !looks_like_esp(table, head.data())) {
             continue;
@@ -506,21 +442,22 @@ std::span<rte_mbuf* const> open_burst(
             continue;
         }
         local = outer.destination;
-        Sealed& sealed = found[found_count];
+        FoundEsp& sealed = found[found_count];
         sealed = {.packet = packet};
-        switch (classify(context, port, outer, sealed)) {
-        case Kind::other:
+        switch (classify_esp(context, port, outer, sealed)) {
+        case EspKind::other:
             break;
-        case Kind::ours:
+        case EspKind::ours:
+            learn_esp(context, port, outer, sealed);
             places[found_count++] = static_cast<std::uint8_t>(count - 1);
             break;
-        case Kind::waits:
+        case EspKind::waits:
             --count;
             if (!keep(context, port, outer, sealed)) {
                 context.drop(packet, DropReason::esp_unknown_spi, port);
             }
             break;
-        case Kind::dropped:
+        case EspKind::dropped:
             --count;
             context.drop(packet, sealed.reason, port);
             break;

@@ -10,8 +10,7 @@
 #include <array>
 #include <cstring>
 
-#include <emmintrin.h>
-
+#include "dataplane/move_front.hpp"
 #include "dataplane/owned.hpp"
 #include "tunnels/checksum.hpp"
 #include "tunnels/headers.hpp"
@@ -53,27 +52,6 @@ struct Framing {
         return ip_offset + ip_bytes + udp_bytes;
     }
 };
-
-/// Copies the headers of Ethernet and IP, 34 to 58 bytes, to where they may overlap themselves.
-void move_headers(std::byte* to, const std::byte* from, std::uint32_t bytes) noexcept {
-    constexpr std::uint32_t kLane = 16;
-    const auto load = [&](std::uint32_t at) noexcept {
-        return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + at));
-    };
-    const auto store = [&](std::uint32_t at, __m128i lane) noexcept {
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(to + at), lane);
-    };
-    const std::uint32_t third = std::min(2 * kLane, bytes - kLane);
-    const std::uint32_t last = bytes - kLane;
-    const __m128i a = load(0);
-    const __m128i b = load(kLane);
-    const __m128i c = load(third);
-    const __m128i d = load(last);
-    store(0, a);
-    store(kLane, b);
-    store(third, c);
-    store(last, d);
-}
 
 /// Makes the moved headers those of an ESP packet of `ip_total` bytes from its IP header on.
 void write_ip(const Framing& framing, std::byte* frame, std::uint32_t ip_total) noexcept {
@@ -175,7 +153,8 @@ private:
         const std::uint32_t inner_bytes = length - header_bytes_;
         const std::uint32_t payload =
             length - framing_.ip_offset - (framing_.parameters.tunnel_mode ? 0 : framing_.ip_bytes);
-        const auto trailer = static_cast<std::uint32_t>(tunnels::esp_trailer_bytes(row, payload));
+        // esp_trailer_bytes(), for blocks whose size is a power of two.
+        const std::uint32_t trailer = 2 + ((0U - (payload + 2)) & (row.block_bytes - 1U));
         const std::uint32_t behind = trailer + row.icv_bytes;
         const std::uint32_t ip_total = length - framing_.ip_offset + framing_.front + behind;
         if (ip_total > kIpBytesMax) {
@@ -206,7 +185,7 @@ private:
                                                       : offsetof(Ipv6Header, next_header)]
                                 );
         tunnels::write_esp_trailer({end, trailer}, next);
-        move_headers(frame, frame + framing_.front, framing_.ip_offset + framing_.ip_bytes);
+        move_front(frame, frame + framing_.front, framing_.ip_offset + framing_.ip_bytes);
         write_ip(framing_, frame, ip_total);
         keep(packet, inner_bytes);
     }

@@ -48,6 +48,9 @@ inline constexpr std::size_t kAnnouncementsKept = 4096;
 /// Tunnel peers whose headers a worker recognises without parsing; of others they are parsed.
 inline constexpr std::size_t kKnownPeers = 64;
 
+/// SAs whose packets a worker recognises without parsing; of others they are parsed.
+inline constexpr std::size_t kKnownEsp = 64;
+
 /// Answers about tunnel peers, or flows, that a worker keeps (admission_memo.hpp); of others the
 /// host's rules are gone through again.
 inline constexpr std::size_t kAdmissionsKept = 4096;

@@ -48,6 +48,11 @@ struct alignas(16) HeaderMatch {
     std::uint8_t protocol
 ) noexcept;
 
+/// The same from an ESP packet, on IP or in UDP: packets with this SPI. The checksum of UDP is not
+/// looked at.
+[[nodiscard]] std::optional<HeaderMatch>
+make_esp_match(std::span<const std::byte> frame, const Outer& outer) noexcept;
+
 /// Whether `frame`, whose bytes are all there, is a whole packet of the same tunnel: parse_outer()
 /// and parse() would accept it, with the same result but for lengths, TOS and TTL.
 [[nodiscard]] inline bool
