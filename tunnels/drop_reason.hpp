@@ -56,7 +56,7 @@ namespace culvert::tunnels {
     X(esp_unknown_spi,        "No security association has this SPI and destination address.") \
     X(esp_replay,             "The ESP sequence number was received before, or is left of the replay window (RFC 4303 section 3.4.3).") \
     X(esp_not_authentic,      "The integrity check value of the ESP packet is wrong: it was changed on its way, or made with another key.") \
-    X(esp_policy,             "What came out of an ESP packet is not of a tunnel that its security association is for.") \
+    X(esp_policy,             "The ESP packet has not the sender or the UDP encapsulation of its security association, or what came out of it is not of a tunnel that the association is for.") \
     X(esp_required,           "The tunnel is encrypted: the packet came in clear, or there is no key to send it by.") \
     X(esp_sequence,           "The outbound security association has no sequence number left, or none that is safe to use yet.") \
     X(firewall,               "The host's firewall (INPUT) does not let the tunnel packet in; see culvert-ctl firewall show.") \
