@@ -126,19 +126,18 @@ public:
 
     /// Of `packets`, those that are sealed are in front afterwards; returns how many.
     std::size_t run(std::span<rte_mbuf*> packets) noexcept {
-        std::size_t done = 0;
+        out_ = packets.data();
         for (rte_mbuf* packet : packets) {
-            if (pieces_used_ + packet->nb_segs + kPiecesMore > pieces_.size()) [[unlikely]] {
-                done += flush(packets.data() + done);
-            }
             add(packet);
         }
-        return done + flush(packets.data() + done);
+        flush();
+        return done_;
     }
 
 private:
-    /// A packet gets two segments more at most: headers without room, and a trailer without.
-    static constexpr std::size_t kPiecesMore = 2;
+    /// An own packet gets three segments more at most: a trailer without room, headers without,
+    /// and these made contiguous.
+    static constexpr std::size_t kPiecesMore = 3;
 
     void refuse(rte_mbuf* packet, std::uint32_t inner_bytes, DropReason reason) noexcept {
         ++unsealed_.packets;
@@ -219,6 +218,10 @@ private:
     }
 
     void keep(rte_mbuf* packet, std::uint32_t inner_bytes) noexcept {
+        // Only now: a copy may have more segments than what it was made of.
+        if (pieces_used_ + packet->nb_segs > pieces_.size()) [[unlikely]] {
+            flush();
+        }
         const std::size_t first = pieces_used_;
         std::uint32_t skipped = framing_.esp_offset();
         for (rte_mbuf* segment = packet; segment != nullptr; segment = segment->next) {
@@ -235,10 +238,10 @@ private:
         ++count_;
     }
 
-    /// Seals what is framed; it goes to `out`, and the result is how many that are.
-    std::size_t flush(rte_mbuf** out) noexcept {
+    /// Seals what is framed; it goes behind what is done.
+    void flush() noexcept {
         if (count_ == 0) {
-            return 0;
+            return;
         }
         std::uint64_t first = 0;
         const std::uint32_t taken = association_.take(static_cast<std::uint32_t>(count_), first);
@@ -265,11 +268,10 @@ private:
             if (framing_.udp_bytes != 0 && !framing_.is_v4) {
                 write_udp6_checksum(framing_, framed_[i]);
             }
-            out[i] = framed_[i];
+            out_[done_++] = framed_[i];
         }
         count_ = 0;
         pieces_used_ = 0;
-        return taken;
     }
 
     Context& context_;
@@ -278,6 +280,8 @@ private:
     Unsealed& unsealed_;
     std::uint32_t header_bytes_;
     std::uint16_t port_;
+    rte_mbuf** out_ = nullptr;  ///< The packets' places, of which `done_` hold sealed ones.
+    std::size_t done_ = 0;
     std::size_t count_ = 0;
     std::size_t pieces_used_ = 0;
     std::array<rte_mbuf*, kBurstMax> framed_;

@@ -297,6 +297,7 @@ void admit_late(Context& context, std::uint16_t port, rte_mbuf* packet, Batch& b
         context.drop(packet, DropReason::port_removed, port);
         return;
     }
+    packet::set_ingress(packet, port);
     PeerMemo memo;
     admit(context, *view, port, memo, packet, batch);
 }
