@@ -69,6 +69,29 @@ void SaDatabase::Impl::drop(SaRecord& record) {
     record.secret.wipe();
 }
 
+/// An IKE daemon that changes an SA's addresses or ports deletes it and adds it anew with the same
+/// key, so its numbers are remembered for a while.
+void SaDatabase::Impl::retire(SaRecord& record) {
+    drop(record);
+    retired.emplace_back(record.key, uptime_s);
+}
+
+void SaDatabase::Impl::forget_retired() {
+    std::erase_if(retired, [&](const auto& key_and_time) {
+        const auto& [key, retired_s] = key_and_time;
+        if (uptime_s < retired_s + kRememberS) {
+            return false;
+        }
+        const bool is_back = std::any_of(records.begin(), records.end(), [&](const auto& record) {
+            return record->key == key;
+        });
+        if (!is_back) {
+            store.forget(key);
+        }
+        return true;
+    });
+}
+
 /// One direction of a configured SA.
 void SaDatabase::Impl::configure_one(const EspTunnel& tunnel, SaRecord wanted) {
     const auto found = std::find_if(records.begin(), records.end(), [&](const auto& record) {
@@ -140,8 +163,7 @@ void SaDatabase::Impl::take(const KernelSa& association) {
     }
     SaRecord& there = **found;
     if (!same_association(there, wanted)) {
-        drop(there);
-        store.forget(there.key);
+        retire(there);
         records.erase(found);
         insert(std::move(wanted));
         return;
@@ -156,8 +178,7 @@ void SaDatabase::Impl::remove(const KernelSaRemoved& removed) {
         const bool gone = record->by_ike && record->parameters.spi == removed.spi &&
                           record->parameters.destination == removed.destination;
         if (gone) {
-            drop(*record);
-            store.forget(record->key);
+            retire(*record);
         }
         return gone;
     });

@@ -17,11 +17,16 @@
 
 namespace culvert::ctl {
 
+/// How long the numbers of a key are remembered that the kernel removed: it may add it again.
+inline constexpr std::uint64_t kRememberS = 60;
+
 struct SaDatabase::Impl {
     explicit Impl(SequenceStore& kept) : store(kept) {}
 
     void insert(SaRecord record);
     void drop(SaRecord& record);
+    void retire(SaRecord& record);
+    void forget_retired();
     void configure_one(const EspTunnel& tunnel, SaRecord wanted);
     void take(const KernelSa& association);
     void remove(const KernelSaRemoved& removed);
@@ -48,6 +53,8 @@ struct SaDatabase::Impl {
     std::uint64_t synced_s = 0;  ///< Uptime at which received numbers were synced last.
     LogLimiter received_log{logger("esp"), 1, std::chrono::minutes(1)};
     std::vector<std::pair<SaStatus, bool>> expired;  ///< To be told.
+    /// Keys that the kernel removed, which the store forgets later; and since when.
+    std::vector<std::pair<SaFingerprint, std::uint64_t>> retired;
 };
 
 /// Where the numbers end that are written down together, of those from `from` on.

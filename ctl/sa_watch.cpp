@@ -123,6 +123,7 @@ bool SaDatabase::tick(std::uint64_t now_s, std::uint64_t uptime_s) {
     impl.extend();
     if (next_second) {
         impl.note_received();
+        impl.forget_retired();
     }
     // What is missing is tried again, and troubles are said, once a second.
     const bool changed = (next_second || impl.choice.undecided || impl.dirty) && impl.settle();

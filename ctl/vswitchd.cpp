@@ -197,10 +197,6 @@ int run_daemon_process(
         log_fatal("daemon", underlay.error());
         return kExitEnvironment;
     }
-    if (base.daemon.state_dir == DaemonConfig{}.state_dir &&
-        folders.database != folders.configuration) {
-        base.daemon.state_dir = folders.database + "/culvert";  // OVS_DBDIR says where.
-    }
     DaemonOptions daemon;
     daemon.state = base;
     daemon.sockets = control_sockets(options, folders, base.daemon);

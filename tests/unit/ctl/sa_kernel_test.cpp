@@ -273,6 +273,24 @@ TEST_F(SaKernelTest, AnotherKeyUnderOneSpiIsAnotherSa) {
     EXPECT_EQ(take_one(*out()), 1U);
 }
 
+TEST_F(SaKernelTest, NoNumberIsUsedTwiceWhenAKeyComesBack) {
+    configure({by_ike("t1")});
+    KernelSa association = kernel_out(0x11);
+    follow({association});
+    std::uint64_t last = take_one(*out());
+    association.udp_source = 4500;
+    association.udp_destination = 1024;
+    follow({association});
+    EXPECT_GT(take_one(*out()), last) << "changed at once";
+    last = out()->end() - 1;
+    follow({removed(association)});
+    association.udp_destination = 1025;
+    follow({association});
+    EXPECT_GT(take_one(*out()), last) << "removed and added";
+    tick(60);
+    EXPECT_GT(store_->next(fingerprint_of(association.key)), last) << "it is used";
+}
+
 TEST_F(SaKernelTest, WhenAllAreGoneNothingIsSent) {
     configure({by_ike("t1")});
     follow({kernel_in(0x10), kernel_out(0x11)});
@@ -290,6 +308,8 @@ TEST_F(SaKernelTest, KeysThatTheKernelRemovedAreForgotten) {
     follow({first, second});
     EXPECT_GT(store_->next(fingerprint_of(first.key)), 1U);
     follow({removed(first)});
+    EXPECT_GT(store_->next(fingerprint_of(first.key)), 1U) << "it may come back";
+    tick(60);
     EXPECT_EQ(store_->next(fingerprint_of(first.key)), 1U);
     restart();  // And the second one goes in the meantime.
     configure({by_ike("t1"), configured("t2")});
