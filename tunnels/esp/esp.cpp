@@ -134,8 +134,21 @@ EspKey::~EspKey() {
     wipe(std::as_writable_bytes(std::span(expanded_.get(), 1)));
 }
 
+namespace {
+
+/// Every worker has an engine, also on a CPU where nothing can be encrypted.
+IpsecMb ipsec_mb_if_it_works() {
+    try {
+        return make_ipsec_mb();
+    } catch (const std::runtime_error&) {
+        return {};
+    }
+}
+
+}  // namespace
+
 struct EspEngine::Impl {
-    IpsecMb manager = make_ipsec_mb();
+    IpsecMb manager = ipsec_mb_if_it_works();
     EspScratch scratch{};
 };
 
