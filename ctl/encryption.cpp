@@ -48,7 +48,8 @@ EspTunnel make_esp_tunnel(const SwitchPort& port, IkeControl control) {
     tunnel.reqid = reqid_of(port.name);
     tunnel.by_selector = control == IkeControl::follow;
     if (tunnel.by_ike && tunnel.local && !tunnel.by_selector) {
-        tunnel.foreign_reqid = foreign_reqid_of(tunnel.udp_port, *tunnel.local, tunnel.remote);
+        tunnel.foreign_reqid =
+            foreign_reqid_of(*config.ike, tunnel.udp_port, *tunnel.local, tunnel.remote);
     }
     if (config.remote_flow) {
         tunnel.trouble = "a tunnel without one remote_ip cannot be encrypted";

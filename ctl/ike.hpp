@@ -34,11 +34,15 @@ struct IkeTunnel {
 };
 
 /// The reqid of SAs with a peer that is not a Culvert and takes one pair for all tunnels of a
-/// protocol and port (0: GRE) between two addresses: 0x20000000-0x3ffffffe, even. SAs with this
-/// number may be used by each of those tunnels, in both directions. Those with the next one are of
-/// the peer's second pair for UDP, which is for packets that it sends: they are only received by.
+/// protocol and port (0: GRE) between two addresses, of those by which the peer proves itself in
+/// one way: 0x20000000-0x3ffffffe, even. SAs with this number may be used by each of those tunnels,
+/// in both directions. Those with the next one are of the peer's second pair for UDP, which is for
+/// packets that it sends: they are only received by.
 [[nodiscard]] std::uint32_t foreign_reqid_of(
-    std::uint16_t udp_port, const tunnels::IpAddress& local, const tunnels::IpAddress& remote
+    const IkeConfig& ike,
+    std::uint16_t udp_port,
+    const tunnels::IpAddress& local,
+    const tunnels::IpAddress& remote
 );
 
 enum class IkeState : std::uint8_t {

@@ -159,7 +159,8 @@ foreign_children(const IkeDaemonConfig& daemon, const std::vector<const IkeTunne
         names.push_back(tunnel->name);
     }
     const std::string esp = daemon.esp_proposals + "," + std::string(kForeignEspProposals);
-    const std::uint32_t reqid = foreign_reqid_of(first.udp_port, first.local, first.remote);
+    const std::uint32_t reqid =
+        foreign_reqid_of(first.config, first.udp_port, first.local, first.remote);
     if (first.udp_port == 0) {
         Message message = child_message(daemon, esp, reqid, "gre", "gre");
         return {{{marked("gre", message), names, reqid, true, false}, message}};
@@ -411,10 +412,15 @@ void plan_certificates(
 }  // namespace
 
 std::uint32_t foreign_reqid_of(
-    std::uint16_t udp_port, const tunnels::IpAddress& local, const tunnels::IpAddress& remote
+    const IkeConfig& ike,
+    std::uint16_t udp_port,
+    const tunnels::IpAddress& local,
+    const tunnels::IpAddress& remote
 ) {
-    const std::string text =
-        std::to_string(udp_port) + "/" + local.to_string() + "/" + remote.to_string();
+    // Who knows the pre-shared key of one tunnel proves nothing for one with certificates.
+    const std::string proof = !ike.psk.empty() ? "psk" : ike.remote_cert + "|" + ike.remote_name;
+    const std::string text = std::to_string(udp_port) + "/" + local.to_string() + "/" +
+                             remote.to_string() + "/" + proof;
     return kForeignReqidFirst | (digest(text) & kForeignReqidBits);
 }
 

@@ -172,8 +172,8 @@ TEST(IkeConnection, APeerThatIsNoCulvertIsMetAsOpenVSwitchDoes) {
         *loaded(foreign).list("proposals"), ::testing::Contains("aes256gcm16-prfsha256-modp2048")
     );
     ASSERT_THAT(foreign.children, SizeIs(3));
-    const std::uint32_t gre = foreign_reqid_of(0, vxlan.local, vxlan.remote);
-    const std::uint32_t udp = foreign_reqid_of(4789, vxlan.local, vxlan.remote);
+    const std::uint32_t gre = foreign_reqid_of(vxlan.config, 0, vxlan.local, vxlan.remote);
+    const std::uint32_t udp = foreign_reqid_of(vxlan.config, 4789, vxlan.local, vxlan.remote);
     EXPECT_THAT(foreign.children[0].name, StartsWith("gre~"));
     EXPECT_THAT(foreign.children[0].tunnels, ElementsAre("t1", "t2"));
     EXPECT_EQ(foreign.children[0].reqid, gre);
@@ -192,7 +192,13 @@ TEST(IkeConnection, APeerThatIsNoCulvertIsMetAsOpenVSwitchDoes) {
     EXPECT_EQ(gre % 2, 0U);
     EXPECT_EQ(gre >> 29U, 1U);
     EXPECT_NE(gre, udp);
-    EXPECT_NE(udp, foreign_reqid_of(4789, vxlan.remote, vxlan.local));
+    EXPECT_NE(udp, foreign_reqid_of(vxlan.config, 4789, vxlan.remote, vxlan.local));
+    IkeConfig certificates;
+    certificates.remote_name = "host-b";
+    const std::uint32_t proven = foreign_reqid_of(certificates, 4789, vxlan.local, vxlan.remote);
+    EXPECT_NE(udp, proven) << "who knows the pre-shared key is not who has the certificate";
+    certificates.remote_name = "host-c";
+    EXPECT_NE(proven, foreign_reqid_of(certificates, 4789, vxlan.local, vxlan.remote));
 }
 
 TEST(IkeConnection, SeveralKeysToOnePeerAreNoWayOfOpenVSwitch) {
