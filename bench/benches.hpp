@@ -15,6 +15,7 @@ void add_flow_cache_benches(Suite& suite);
 void add_flow_insert_benches(Suite& suite);
 void add_encap_benches(Suite& suite);
 void add_path_benches(Suite& suite);
+void add_esp_path_benches(Suite& suite);
 void add_checksum_benches(Suite& suite);
 void add_esp_benches(Suite& suite);
 void add_segmenter_benches(Suite& suite);

@@ -29,6 +29,7 @@ int run() {
     add_flow_insert_benches(suite);
     add_encap_benches(suite);
     add_path_benches(suite);
+    add_esp_path_benches(suite);
     add_checksum_benches(suite);
     add_esp_benches(suite);
     add_segmenter_benches(suite);

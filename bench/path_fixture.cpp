@@ -114,6 +114,7 @@ void PathFixture::add_tunnels() {
         tunnel.resolved = true;
         tunnel.out_port = kUplink;
         tunnel.underlay_mtu = kUnderlayMtu;
+        tunnel.wire_mtu = kUnderlayMtu;
         snapshot_.tunnels.push_back(tunnel);
         snapshot_.listeners.push_back({outer.ip_protocol, index, outer.default_udp_port});
         dataplane::PeerKey key;

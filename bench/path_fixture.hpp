@@ -103,6 +103,8 @@ public:
         return snapshot_.tunnels[index].header;
     }
     [[nodiscard]] SinkPort& sink() noexcept { return *sink_; }
+    /// For benches that change it before they begin.
+    [[nodiscard]] dataplane::Snapshot& snapshot() noexcept { return snapshot_; }
 
 private:
     void add_ports();
