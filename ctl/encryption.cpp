@@ -197,6 +197,13 @@ void Encryption::tell_ike(const SwitchModel& model, const IkeDaemonConfig& ike) 
     parts_.ike->configure(ike, wanted);
 }
 
+bool Encryption::read_files_anew() {
+    if (parts_.ike != nullptr && by_ike_) {
+        parts_.ike->read_files_anew();
+    }
+    return by_ike_;
+}
+
 bool Encryption::on_xfrm() {
     return xfrm_ != nullptr && database_.follow(xfrm_->read_events());
 }

@@ -51,7 +51,8 @@ public:
     [[nodiscard]] bool tick();
 
     [[nodiscard]] const SaDatabase& associations() const { return database_; }
-    [[nodiscard]] bool is_in_use() const { return !tunnels_.empty(); }
+    /// Files may hold something else than before. True: configure() is to be called for it.
+    [[nodiscard]] bool read_files_anew();
 
 private:
     void open_store();

@@ -45,18 +45,22 @@ void Ike::Impl::configure(const IkeDaemonConfig& daemon, const std::vector<IkeTu
     update_statuses();
 }
 
+/// Not each time: whoever replaces certificate and key writes one after the other.
 void Ike::Impl::read_files(const std::vector<IkeTunnel>& tunnels) {
-    certificates_.clear();
+    if (std::exchange(files_due_, false)) {
+        certificates_.clear();
+        key_path_.clear();
+    }
     key_trouble_.clear();
     const auto read = [&](const std::string& what, const std::string& path) {
-        if (!path.empty()) {
-            certificates_.emplace(path, read_ike_certificate(what, path));
+        const auto found = certificates_.find(path);
+        if (!path.empty() && (found == certificates_.end() || !found->second.has_value())) {
+            certificates_.insert_or_assign(path, read_ike_certificate(what, path));
         }
     };
     const bool needed = std::any_of(tunnels.begin(), tunnels.end(), [](const IkeTunnel& tunnel) {
         return tunnel.config.psk.empty();
     });
-    PrivateText key;
     if (needed) {
         read("certificate", daemon_.certificate);
         read("CA certificate", daemon_.ca_cert);
@@ -64,9 +68,16 @@ void Ike::Impl::read_files(const std::vector<IkeTunnel>& tunnels) {
             read("certificate of the peer", tunnel.config.remote_cert);
         }
     }
-    if (needed && !daemon_.private_key.empty()) {
-        if (auto content = read_ike_private_key(daemon_.private_key); content.has_value()) {
+    const std::string path = needed ? daemon_.private_key : std::string();
+    if (!path.empty() && path == key_path_) {
+        return;
+    }
+    key_path_.clear();
+    PrivateText key;
+    if (!path.empty()) {
+        if (auto content = read_ike_private_key(path); content.has_value()) {
             key = std::move(*content);
+            key_path_ = path;
         } else {
             key_trouble_ = content.error();
         }
@@ -384,6 +395,10 @@ Ike::~Ike() = default;
 
 void Ike::configure(const IkeDaemonConfig& daemon, const std::vector<IkeTunnel>& tunnels) {
     impl_->configure(daemon, tunnels);
+}
+
+void Ike::read_files_anew() {
+    impl_->read_files_anew();
 }
 
 void Ike::tick() {

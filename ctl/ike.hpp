@@ -93,6 +93,9 @@ public:
     /// What is wanted now. Connections of tunnels that did not change are not disturbed; neither
     /// are those of others than this daemon.
     void configure(const IkeDaemonConfig& daemon, const std::vector<IkeTunnel>& tunnels);
+    /// Certificates and keys may be others, in files of the same names: configure() reads them
+    /// anew. Else it reads only those that it does not have.
+    void read_files_anew();
     /// About ten times a second: connects anew, tries again.
     void tick();
     [[nodiscard]] IkeStatus status(const std::string& tunnel) const;

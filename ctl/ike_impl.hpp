@@ -31,6 +31,7 @@ public:
 
     void configure(const IkeDaemonConfig& daemon, const std::vector<IkeTunnel>& tunnels);
     void tick();
+    void read_files_anew() { files_due_ = true; }
     [[nodiscard]] IkeStatus status(const std::string& tunnel) const;
 
 private:
@@ -113,7 +114,9 @@ private:
     bool configured_ = false;
     Clock::time_point tidy_at_{};  ///< What an earlier process left is ended.
     bool tidied_ = false;
+    bool files_due_ = true;  ///< They are to be read anew.
     IkeCertificates certificates_;
+    std::string key_path_;  ///< From where private_key_ is; empty: from nowhere.
     PrivateText private_key_;
     std::string key_trouble_;
     std::string key_id_;  ///< As charon calls the key; empty: it has none of ours.

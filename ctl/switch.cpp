@@ -150,7 +150,7 @@ Result<Applied> Switch::apply(const DesiredState& wanted, ApplyMode mode) {
     on_events(parts_.underlay.read_events());
     resolve_all(std::none_of(actions->begin(), actions->end(), concerns_bridge));
     keep_rules();
-    changed_ = changed_ || !actions->empty() || version_ == 0;
+    changed_ = encryption_.read_files_anew() || changed_ || !actions->empty() || version_ == 0;
     publish_if_changed();
     return Applied{std::move(done), std::move(trouble)};
 }

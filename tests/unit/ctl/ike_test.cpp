@@ -4,9 +4,11 @@
 // says.
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -15,6 +17,9 @@
 #include <boost/asio/io_context.hpp>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
 
 #include "ctl/ike.hpp"
 #include "ctl/ike_connection.hpp"
@@ -48,6 +53,17 @@ IkeTunnel tunnel(const std::string& name, const std::string& key, const std::str
     made.config.psk = PrivateText(psk);
     made.reqid = 0x40000000;
     return made;
+}
+
+void write_certificate(const std::string& path) {
+    const std::unique_ptr<EVP_PKEY, void (*)(EVP_PKEY*)> key(EVP_EC_gen("P-256"), EVP_PKEY_free);
+    const std::unique_ptr<X509, void (*)(X509*)> made(X509_new(), X509_free);
+    X509_gmtime_adj(X509_getm_notBefore(made.get()), 0);
+    X509_gmtime_adj(X509_getm_notAfter(made.get()), 3600);
+    X509_set_pubkey(made.get(), key.get());
+    ASSERT_NE(X509_sign(made.get(), key.get(), EVP_sha256()), 0);
+    const std::unique_ptr<BIO, void (*)(BIO*)> file(BIO_new_file(path.c_str(), "w"), BIO_free_all);
+    ASSERT_EQ(PEM_write_bio_X509(file.get(), made.get()), 1);
 }
 
 struct PlayedSa {
@@ -531,6 +547,23 @@ TEST_F(IkeTest, CertificatesThatCannotBeReadAreSaid) {
         "certificate \"" + daemon.certificate + "\" has no certificate in PEM"
     );
     EXPECT_THAT(connections, IsEmpty());
+}
+
+TEST_F(IkeTest, CertificatesAreReadAnewWhenThatIsAskedFor) {
+    play();
+    IkeTunnel some = tunnel("t1", "5", "");
+    some.config.remote_name = "host2";
+    daemon.certificate = daemon.ca_cert = folder.file("host.pem");
+    daemon.private_key = folder.file("key.pem");
+    write_certificate(daemon.certificate);
+    ike->configure(daemon, {some});
+    ASSERT_TRUE(run_lists(1));
+    std::filesystem::remove(daemon.certificate);
+    ike->configure(daemon, {some});
+    EXPECT_THAT(ike->status("t1").trouble, Not(HasSubstr("certificate \"")));
+    ike->read_files_anew();
+    ike->configure(daemon, {some});
+    EXPECT_THAT(ike->status("t1").trouble, HasSubstr("certificate \""));
 }
 
 TEST_F(IkeTest, SomebodyElsesControlIsLeftToHim) {
