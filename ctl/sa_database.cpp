@@ -330,8 +330,12 @@ void SaDatabase::Impl::make_outbound(const std::vector<SaRecord*>& wanted) {
         if (!record->outbound) {
             continue;
         }
-        const std::uint64_t first =
-            std::max(store.next(record->key), record->by_ike ? record->kernel_sequence + 1 : 1);
+        // Also behind what the peer sent by the key, should the ends have changed theirs over.
+        const std::uint64_t first = std::max(
+            {store.next(record->key),
+             store.received(record->key) + 1,
+             record->by_ike ? record->kernel_sequence + 1 : 1}
+        );
         if (first >= record->limit) {
             end(*record, "its last sequence number is used");
             continue;

@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -332,6 +333,16 @@ TEST_F(SaDatabaseTest, WhatWasReceivedBeforeARestartStaysReceived) {
     EXPECT_EQ(packets[2].verdict, tunnels::ReplayVerdict::fresh);
     EXPECT_EQ(packets[2].sequence, highest + 1) << "the high half goes on";
     EXPECT_NE(packets[3].verdict, tunnels::ReplayVerdict::fresh);
+}
+
+TEST_F(SaDatabaseTest, AKeyThatThePeerSentByGoesOnBehindItsNumbers) {
+    EspTunnel tunnel = configured("t1");
+    configure({tunnel});
+    receive(*in(0x1000), 5000);
+    tick();
+    std::swap(tunnel.esp->key_in, tunnel.esp->key_out);
+    configure({tunnel});
+    EXPECT_GT(take_one(*out()), 5000U);
 }
 
 TEST_F(SaDatabaseTest, AnOrderlyEndNotesTheLastPacket) {
