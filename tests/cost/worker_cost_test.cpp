@@ -309,36 +309,88 @@ TEST_F(WorkerCost, RelayingFromTunnelToTunnelCostsNothing) {
     expect_nothing();
 }
 
-TEST_F(WorkerCost, ChainedBuffersCostNothing) {
-    // Frames of three buffers go round: out through one tunnel, over a device that is a loop, back
-    // in through the other tunnel, and over the loop of kVif1 to the first one again.
-    const std::uint16_t out = add({.type = "vxlan", .key = 1});
-    const std::uint16_t back = add({.type = "vxlan", .key = 1, .remote = local_ip});
-    snapshot.bridges[0].local_mac = mac(0xaa);
-    snapshot.local_addresses = {remote_ip};
-    tunnel(out).underlay_mtu = 9000;
-    lead_to(out);
-    insert_flow({.in_port = back, .destination = mac(9), .source = mac(1)}, forward(kVif1));
-    const auto vif = open("net_ring_a");
-    const auto uplink = open("net_ring_b");
-    IpSpec spec;
-    spec.bytes = 4000;
-    std::vector<rte_mbuf*> chains;
-    for (unsigned i = 0; i < 256; ++i) {
-        chains.push_back(make_chain(outgoing(spec)));
-        ASSERT_EQ(chains.back()->nb_segs, 3);
+/// Frames go round: out through one tunnel, over a device that is a loop, back in through the other
+/// tunnel, and over the loop of kVif1 to the first one again.
+class RoundTripCost : public WorkerCost {
+protected:
+    RoundTripCost() {
+        out = add({.type = "vxlan", .key = 1});
+        back = add({.type = "vxlan", .key = 1, .remote = local_ip});
+        snapshot.bridges[0].local_mac = mac(0xaa);
+        snapshot.local_addresses = {remote_ip};
+        tunnel(out).underlay_mtu = 9000;
+        tunnel(out).wire_mtu = 9000;
+        lead_to(out);
+        insert_flow({.in_port = back, .destination = mac(9), .source = mac(1)}, forward(kVif1));
     }
-    ASSERT_EQ(vif->transmit(0, chains), chains.size());
-    run({{kVif1, vif}, {kUplink, uplink}});
-    measure(kVif1);
-    expect_nothing();
-    workers.reset();
-    for (const auto& port : {vif, uplink}) {
-        std::array<rte_mbuf*, dataplane::kBurstMax> burst{};
-        while (const std::size_t count = port->receive(0, burst)) {
-            rte_pktmbuf_free_bulk(burst.data(), static_cast<unsigned>(count));
+    /// Both ends of one SA are ours.
+    void encrypt(tunnels::EspAlgorithm algorithm) {
+        dataplane::SaParameters parameters;
+        parameters.id = 1;
+        parameters.spi = 0x1000;
+        parameters.source = local_ip;
+        parameters.destination = remote_ip;
+        parameters.extended = true;
+        const tunnels::Secret key(
+            std::vector<std::byte>(tunnels::row_of(algorithm).key_bytes(), std::byte{3})
+        );
+        auto sender = std::make_shared<dataplane::OutboundSa>(parameters, algorithm, key, 1);
+        sender->allow_below(std::uint64_t{1} << 40U);
+        const auto receiver =
+            std::make_shared<dataplane::InboundSa>(parameters, algorithm, key, 1024);
+        tunnel(out).esp =
+            std::make_shared<dataplane::EspPolicy>(dataplane::EspPolicy{std::move(sender), {}});
+        tunnel(back).esp =
+            std::make_shared<dataplane::EspPolicy>(dataplane::EspPolicy{nullptr, {parameters.id}});
+        snapshot.associations = dataplane::SaTable({receiver}, {});
+    }
+    void go_round(std::size_t bytes, std::uint16_t buffers) {
+        // The memory of a ring outlives its device.
+        static unsigned rings = 0;
+        const auto vif = open("net_ring_" + std::to_string(rings++));
+        const auto uplink = open("net_ring_" + std::to_string(rings++));
+        IpSpec spec;
+        spec.bytes = bytes;
+        std::vector<rte_mbuf*> chains;
+        for (unsigned i = 0; i < 256; ++i) {
+            chains.push_back(make_chain(outgoing(spec)));
+            ASSERT_EQ(chains.back()->nb_segs, buffers);
+        }
+        ASSERT_EQ(vif->transmit(0, chains), chains.size());
+        run({{kVif1, vif}, {kUplink, uplink}});
+        measure(kVif1);
+        workers.reset();
+        for (const auto& port : {vif, uplink}) {
+            std::array<rte_mbuf*, dataplane::kBurstMax> burst{};
+            while (const std::size_t count = port->receive(0, burst)) {
+                rte_pktmbuf_free_bulk(burst.data(), static_cast<unsigned>(count));
+            }
         }
     }
+
+    std::uint16_t out = 0;
+    std::uint16_t back = 0;
+};
+
+TEST_F(RoundTripCost, ChainedBuffersCostNothing) {
+    go_round(4000, 3);
+    expect_nothing();
+}
+
+TEST_F(RoundTripCost, EncryptionCostsAFewLockedInstructionsForABurst) {
+    encrypt(tunnels::EspAlgorithm::aes_gcm_128);
+    go_round(100, 1);
+    expect_no_calls();
+    // Sequence numbers, the window before and after, and what is counted at each SA; for a burst,
+    // not for a packet.
+    EXPECT_LE(cost.stepped.count(Act::locked_instruction), cost.stepped.packets / 2)
+        << cost.stepped.describe();
+}
+
+TEST_F(RoundTripCost, EncryptionOfChainsMakesNoCalls) {
+    encrypt(tunnels::EspAlgorithm::aes_cbc_128_sha256);
+    go_round(4000, 3);
+    expect_no_calls();
 }
 
 TEST_F(WorkerCost, FloodingCostsTheReferencesToOnePacket) {
