@@ -312,8 +312,9 @@ void add_tunnel(
          port.index,
          match}
     );
-    // GRE has no source port by which a NIC could tell inner flows apart.
-    snapshot.ports[port.index].spread = outer.default_udp_port == 0 || arrivals.at_one_worker(port);
+    // GRE has no source port by which a NIC could tell inner flows apart, and ESP hides it.
+    snapshot.ports[port.index].spread =
+        outer.default_udp_port == 0 || port.tunnel.is_encrypted() || arrivals.at_one_worker(port);
     if (port.tunnel.packet_type == tunnels::Payload::ip) {
         snapshot.ports[port.index].is_l3 = true;
     }

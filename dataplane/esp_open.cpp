@@ -475,7 +475,8 @@ std::span<rte_mbuf* const> open_burst(
     }
     if (dropped) {
         const auto used = std::span(room).first(count);
-        count = static_cast<std::size_t>(std::ranges::remove(used, nullptr).begin() - used.begin());
+        count =
+            static_cast<std::size_t>(std::remove(used.begin(), used.end(), nullptr) - used.begin());
     }
     return std::span(room).first(count);
 }

@@ -556,6 +556,9 @@ TEST_F(BuildSnapshot, InnerFlowsAreSharedOutWhereOneWorkerGetsThemAll) {
     EXPECT_FALSE(build()->ports[kTunnel0].spread) << "the NIC spreads by UDP source port";
     resolution().state = Resolution::State::no_route;
     EXPECT_FALSE(build()->ports[kTunnel0].spread) << "nor without a route: peers may still send";
+    encrypt();
+    EXPECT_TRUE(build()->ports[kTunnel0].spread) << "ESP hides the source port";
+    model_.ports.at(kTunnel0).tunnel.esp.reset();
     model_.ports[kTunnel0].tunnel.type = "gre";
     EXPECT_TRUE(build()->ports[kTunnel0].spread) << "GRE has no source port";
 }
