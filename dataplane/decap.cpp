@@ -421,7 +421,8 @@ void learn_peer(
     }
     KnownPeer peer;
     peer.match = *match;
-    peer.origin = KnownPeer::origin_of(in_port, packet::association(arrival.packet));
+    peer.in_port = in_port;
+    peer.association = packet::association(arrival.packet);
     peer.tunnel_port = port;
     peer.bridge = view.bridge;
     peer.is_l3 = parsed.payload == tunnels::Payload::ip;

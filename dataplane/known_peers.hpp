@@ -22,18 +22,12 @@ namespace culvert::dataplane {
 
 struct alignas(64) KnownPeer {
     tunnels::HeaderMatch match;
-    /// Port that the tunnel packets come in by, and the SA that they were opened by
-    /// (packet_marks.hpp); with no port: empty. One word, as it is compared for each packet.
-    std::uint64_t origin = origin_of(kPortNone, 0);
+    std::uint16_t in_port = kPortNone;  ///< Port that the tunnel packets come in by; none: empty.
     std::uint16_t tunnel_port = kPortNone;
-    std::uint16_t bridge = 0;  ///< Of the tunnel's port.
-    bool is_l3 = false;        ///< What comes out are bare IP packets.
-    FrameReader reader;        ///< Of the frames that come out.
-
-    [[nodiscard]] static constexpr std::uint64_t
-    origin_of(std::uint16_t in_port, std::uint32_t association) noexcept {
-        return std::uint64_t{in_port} << 32U | association;
-    }
+    std::uint32_t association = 0;  ///< That its packets were opened by (packet_marks.hpp).
+    std::uint16_t bridge = 0;       ///< Of the tunnel's port.
+    bool is_l3 = false;             ///< What comes out are bare IP packets.
+    FrameReader reader;             ///< Of the frames that come out.
 };
 
 class KnownPeers {
@@ -58,12 +52,11 @@ public:
         if (frame.size() < tunnels::HeaderMatch::kBytesMax) {
             return nullptr;
         }
-        const std::uint64_t origin = KnownPeer::origin_of(in_port, association);
-        if (is_of(*last_, origin, frame)) [[likely]] {
+        if (is_of(*last_, in_port, association, frame)) [[likely]] {
             return last_;
         }
         const KnownPeer& peer = peers_[index(frame.data())];
-        if (!is_of(peer, origin, frame)) {
+        if (!is_of(peer, in_port, association, frame)) {
             return nullptr;
         }
         last_ = &peer;
@@ -75,9 +68,14 @@ public:
     }
 
 private:
-    [[nodiscard]] static bool
-    is_of(const KnownPeer& peer, std::uint64_t origin, std::span<const std::byte> frame) noexcept {
-        return peer.origin == origin && tunnels::matches(peer.match, frame);
+    [[nodiscard]] static bool is_of(
+        const KnownPeer& peer,
+        std::uint16_t in_port,
+        std::uint32_t association,
+        std::span<const std::byte> frame
+    ) noexcept {
+        return peer.in_port == in_port && peer.association == association &&
+               tunnels::matches(peer.match, frame);
     }
 
     /// Where packets of a peer and key stand; kBytesMax bytes of the frame are there. Read as if
