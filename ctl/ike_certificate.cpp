@@ -25,11 +25,11 @@ using dataplane::Result;
 /// The vici protocol carries no more in a value.
 constexpr std::size_t kFileBytesMax = 65535;
 
-template <auto free_function>
+template <auto FreeFunction>
 struct Free {
     template <class T>
     void operator()(T* pointer) const {
-        free_function(pointer);
+        FreeFunction(pointer);
     }
 };
 using Bio = std::unique_ptr<BIO, Free<BIO_free_all>>;

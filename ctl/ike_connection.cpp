@@ -347,6 +347,7 @@ IkeConnection certificate_connection(
 ) {
     const IkeTunnel& first = *tunnels.front();
     std::vector<MadeChild> made;
+    made.reserve(tunnels.size());
     for (const IkeTunnel* tunnel : tunnels) {
         made.push_back(own_child(daemon, *tunnel, true));
     }
@@ -419,8 +420,8 @@ std::uint32_t foreign_reqid_of(
 ) {
     // Who knows the pre-shared key of one tunnel proves nothing for one with certificates.
     const std::string proof = !ike.psk.empty() ? "psk" : ike.remote_cert + "|" + ike.remote_name;
-    const std::string text = std::to_string(udp_port) + "/" + local.to_string() + "/" +
-                             remote.to_string() + "/" + proof;
+    const std::string text =
+        std::to_string(udp_port) + "/" + local.to_string() + "/" + remote.to_string() + "/" + proof;
     return kForeignReqidFirst | (digest(text) & kForeignReqidBits);
 }
 

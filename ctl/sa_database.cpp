@@ -78,8 +78,8 @@ void SaDatabase::Impl::retire(SaRecord& record) {
 
 void SaDatabase::Impl::forget_retired() {
     std::erase_if(retired, [&](const auto& key_and_time) {
-        const auto& [key, retired_s] = key_and_time;
-        if (uptime_s < retired_s + kRememberS) {
+        const auto& key = key_and_time.first;
+        if (uptime_s < key_and_time.second + kRememberS) {
             return false;
         }
         const bool is_back = std::any_of(records.begin(), records.end(), [&](const auto& record) {

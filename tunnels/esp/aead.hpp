@@ -46,11 +46,11 @@ struct AeadHead {
 }
 
 /// Nonce and additional data of packet i.
-template <bool kExtended>
+template <bool Extended>
 [[gnu::always_inline]] inline void
 prepare(const EspBurst& burst, EspScratch& scratch, std::size_t i, std::uint64_t iv) noexcept {
     write_nonce(scratch.nonces[i], burst.key.salt, iv);
-    if constexpr (kExtended) {
+    if constexpr (Extended) {
         const EspPacket& packet = burst.packets[i];
         write_head(scratch.heads[i], packet.pieces.front().data, packet.sequence);
     }
@@ -58,7 +58,7 @@ prepare(const EspBurst& burst, EspScratch& scratch, std::size_t i, std::uint64_t
 
 // The burst by value: what is written into packets cannot change it, as the compiler then knows.
 
-template <bool kExtended>
+template <bool Extended>
 void prepare_seal_of(const EspBurst burst) noexcept {
     for (std::size_t i = 0; i < burst.packets.size(); ++i) {
         const EspPacket& packet = burst.packets[i];
@@ -66,16 +66,16 @@ void prepare_seal_of(const EspBurst burst) noexcept {
         const std::uint64_t iv = swap_bytes(packet.sequence);
         write_header(header, burst.spi_be, iv);
         std::memcpy(header + kEspHeaderBytes, &iv, sizeof iv);
-        prepare<kExtended>(burst, burst.scratch, i, iv);
+        prepare<Extended>(burst, burst.scratch, i, iv);
     }
 }
 
-template <bool kExtended>
+template <bool Extended>
 void prepare_open_of(const EspBurst burst) noexcept {
     for (std::size_t i = 0; i < burst.packets.size(); ++i) {
         std::uint64_t iv = 0;
         std::memcpy(&iv, burst.packets[i].pieces.front().data + kEspHeaderBytes, sizeof iv);
-        prepare<kExtended>(burst, burst.scratch, i, iv);
+        prepare<Extended>(burst, burst.scratch, i, iv);
     }
 }
 

@@ -22,7 +22,7 @@ namespace culvert::tunnels {
 inline constexpr std::size_t kEspBurst = 32;
 inline constexpr std::size_t kEspIcvBytes = 16;
 /// Room for packets in several pieces of which a cipher needs one: more than the longest one.
-inline constexpr std::size_t kEspGatherBytes = 128 * 1024;
+inline constexpr std::size_t kEspGatherBytes = std::size_t{128} << 10U;
 
 struct IpsecMbDeleter {
     void operator()(IMB_MGR* manager) const noexcept { free_mb_mgr(manager); }

@@ -28,7 +28,7 @@ enum class IcvTo : std::uint8_t { packet, scratch };
 
 /// What does not change from packet to packet is in constants, and in variables of its own, as the
 /// compiler has to think that a cipher changes everything else.
-template <IcvTo kIcvTo, bool kExtended>
+template <IcvTo Where, bool Extended>
 void gcm(const EspBurst& burst, const GcmCalls& calls) noexcept {
     EspScratch& scratch = burst.scratch;
     const gcm_key_data* const key = &burst.key.gcm.key;
@@ -37,7 +37,7 @@ void gcm(const EspBurst& burst, const GcmCalls& calls) noexcept {
     for (std::size_t i = 0; i < packets.size(); ++i) {
         if (packets[i].pieces.size() != 1) [[unlikely]] {
             std::byte* const icv =
-                kIcvTo == IcvTo::packet ? icv_of(packets[i]) : scratch.icvs[i].data();
+                Where == IcvTo::packet ? icv_of(packets[i]) : scratch.icvs[i].data();
             gcm_in_pieces(burst, calls, i, icv);
             continue;
         }
@@ -52,9 +52,9 @@ void gcm(const EspBurst& burst, const GcmCalls& calls) noexcept {
             body,
             bytes,
             octets(scratch.nonces[i].data()),
-            kExtended ? octets(scratch.heads[i].data()) : header,
-            kExtended ? kAeadExtendedHeadBytes : kEspHeaderBytes,
-            kIcvTo == IcvTo::packet ? body + bytes : octets(scratch.icvs[i].data()),
+            Extended ? octets(scratch.heads[i].data()) : header,
+            Extended ? kAeadExtendedHeadBytes : kEspHeaderBytes,
+            Where == IcvTo::packet ? body + bytes : octets(scratch.icvs[i].data()),
             kEspIcvBytes
         );
     }
