@@ -399,6 +399,35 @@ Opening open_one(
     return reason == DropReason::none ? Opening::opened : Opening::dropped;
 }
 
+namespace {
+
+/// Puts what was opened into its place among the packets of a burst, and drops what was not.
+/// Returns what is left of the burst.
+std::span<rte_mbuf* const> put_back(
+    Context& context,
+    std::uint16_t port,
+    std::span<const FoundEsp> opened,
+    std::span<const std::uint8_t> places,
+    std::span<rte_mbuf*> burst
+) noexcept {
+    bool dropped = false;
+    for (std::size_t i = 0; i < opened.size(); ++i) {
+        const bool is_opened = opened[i].reason == DropReason::none;
+        if (!is_opened) {
+            context.drop(opened[i].packet, opened[i].reason, port);
+            dropped = true;
+        }
+        burst[places[i]] = is_opened ? opened[i].packet : nullptr;
+    }
+    if (!dropped) {
+        return burst;
+    }
+    const auto end = std::remove(burst.begin(), burst.end(), nullptr);
+    return burst.first(static_cast<std::size_t>(end - burst.begin()));
+}
+
+}  // namespace
+
 std::span<rte_mbuf* const> open_burst(
     Context& context, std::uint16_t port, std::span<rte_mbuf* const> burst, BurstArray& room
 ) noexcept {
@@ -463,22 +492,9 @@ std::span<rte_mbuf* const> open_burst(
             break;
         }
     }
-    open_groups(context, port, std::span(found).first(found_count));
-    bool dropped = false;
-    for (std::size_t i = 0; i < found_count; ++i) {
-        const bool is_opened = found[i].reason == DropReason::none;
-        if (!is_opened) {
-            context.drop(found[i].packet, found[i].reason, port);
-            dropped = true;
-        }
-        room[places[i]] = is_opened ? found[i].packet : nullptr;
-    }
-    if (dropped) {
-        const auto used = std::span(room).first(count);
-        count =
-            static_cast<std::size_t>(std::remove(used.begin(), used.end(), nullptr) - used.begin());
-    }
-    return std::span(room).first(count);
+    const auto opened = std::span(found).first(found_count);
+    open_groups(context, port, opened);
+    return put_back(context, port, opened, places, std::span(room).first(count));
 }
 
 }  // namespace culvert::dataplane

@@ -68,7 +68,7 @@ private:
     /// bytes that are the same in each packet do as well.
     [[nodiscard]] static std::size_t index(const std::byte* frame) noexcept {
         constexpr std::size_t kIp = sizeof(tunnels::EthernetHeader);
-        const bool is_v4 = frame[kIp] >> 4U == std::byte{4};
+        const bool is_v4 = (frame[kIp] >> 4U) == std::byte{4};
         const std::byte protocol = frame[kIp + (is_v4 ? 9U : 6U)];
         const std::size_t udp = protocol == std::byte{tunnels::kIpProtocolUdp} ? 8 : 0;
         const std::size_t at = kIp + (is_v4 ? 20U : 40U) + udp;
