@@ -388,7 +388,7 @@ TEST_F(RoundTripCost, EncryptionCostsAFewLockedInstructionsForABurst) {
 }
 
 TEST_F(RoundTripCost, EncryptionOfChainsMakesNoCalls) {
-    encrypt(tunnels::EspAlgorithm::aes_cbc_128_sha256);
+    encrypt(tunnels::EspAlgorithm::aes_gcm_128);
     go_round(4000, 3);
     expect_no_calls();
 }
