@@ -205,10 +205,10 @@ void add_esp_path_benches(Suite& suite) {
             const std::size_t payload = 16 + bytes;
             const std::size_t enciphered = payload + tunnels::esp_trailer_bytes(row, payload);
             for (const bool seals : {true, false}) {
-                const std::string which = seals ? "seal/" : "open/";
+                const std::string which = (seals ? "seal/" : "open/") + name;
                 suite.add_beside(
-                    "path/" + which + name,
-                    "floor/ipsec_mb/" + which + name,
+                    "path/" + which,
+                    "floor/ipsec_mb/" + which,
                     [=](benchmark::State& state) { raw_gcm(state, seals, enciphered); }
                 );
             }

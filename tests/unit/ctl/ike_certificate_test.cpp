@@ -70,7 +70,7 @@ std::string new_key(const EVP_CIPHER* cipher = nullptr) {
 class IkeCertificateTest : public ::testing::Test {
 protected:
     std::string write(const std::string& text, ::mode_t mode = 0600) {
-        const std::string path = folder.file("f" + std::to_string(++count));
+        std::string path = folder.file("f" + std::to_string(++count));
         std::ofstream(path) << text;
         EXPECT_EQ(::chmod(path.c_str(), mode), 0);
         return path;

@@ -43,7 +43,7 @@ protected:
         return (folder_ / name).string();
     }
 
-    std::string write(std::string_view name, std::string_view text, mode_t mode = 0600) const {
+    std::string write(std::string_view name, std::string_view text, mode_t mode = 0600) {
         std::ofstream(path(name)) << text;
         EXPECT_EQ(::chmod(path(name).c_str(), mode), 0);
         return path(name);
@@ -75,17 +75,17 @@ protected:
         );
     }
     /// What loading a file with these tunnels on a bridge says; its line 3 is `items`' first.
-    [[nodiscard]] Result<DesiredState> load(const std::string& items) const {
+    [[nodiscard]] Result<DesiredState> load(const std::string& items) {
         write("culvert.toml", kBridge + items);
         return load_toml(path("culvert.toml"));
     }
-    [[nodiscard]] std::string error(const std::string& items) const {
+    [[nodiscard]] std::string error(const std::string& items) {
         const Result<DesiredState> state = load(items);
         EXPECT_FALSE(state.has_value());
         return state ? "" : state.error();
     }
     /// The error of a tunnel with these files, without the place and the path.
-    [[nodiscard]] std::string key_error() const {
+    [[nodiscard]] std::string key_error() {
         const std::string text = error(tunnel("t1", "192.0.2.2") + esp("in", "out"));
         const std::string front = path("culvert.toml") +
                                   ":8: [tunnel.esp] of \"t1\": key_in_file = \"" + path("in") +

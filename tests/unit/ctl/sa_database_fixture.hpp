@@ -123,7 +123,7 @@ protected:
     bool configure(std::vector<EspTunnel> tunnels) {
         return database_->configure(std::move(tunnels));
     }
-    bool follow(std::vector<XfrmEvent> events) { return database_->follow(events); }
+    bool follow(const std::vector<XfrmEvent>& events) { return database_->follow(events); }
     [[nodiscard]] std::shared_ptr<OutboundSa> out(const std::string& tunnel = "t1") {
         return database_->policy_of(tunnel)->out;
     }

@@ -95,12 +95,11 @@ TEST(TomlEsp, EveryAlgorithmThatEncryptsIsRead) {
         if (row.encrypts) {
             EXPECT_EQ(esp_of(text).algorithm, row.algorithm) << row.name;
         } else {
-            EXPECT_EQ(
-                error_of(text),
-                "f:13" + kOfEsp + "algorithm = \"" + std::string(row.name) +
-                    "\" does not encrypt, it only proves where packets are from; valid: " +
-                    kAlgorithms
-            );
+            std::string expected = "f:13" + kOfEsp + "algorithm = \"";
+            expected += row.name;
+            expected += "\" does not encrypt, it only proves where packets are from; valid: ";
+            expected += kAlgorithms;
+            EXPECT_EQ(error_of(text), expected);
         }
     }
     EXPECT_EQ(

@@ -51,7 +51,7 @@ protected:
     static std::vector<std::byte> make_key(EspAlgorithm algorithm, unsigned seed) {
         std::vector<std::byte> key(tunnels::row_of(algorithm).key_bytes());
         for (std::size_t i = 0; i < key.size(); ++i) {
-            key[i] = static_cast<std::byte>(seed * 31 + i * 7 + 1);
+            key[i] = static_cast<std::byte>(std::size_t{seed} * 31 + i * 7 + 1);
         }
         return key;
     }

@@ -27,7 +27,7 @@ using testing::run_until;
 
 class ViciClient : public ::testing::Test {
 protected:
-    ClientOptions options() const {
+    [[nodiscard]] ClientOptions options() const {
         return {
             .path = path,
             .events = {"ike-updown", "log"},

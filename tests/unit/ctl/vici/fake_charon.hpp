@@ -131,13 +131,13 @@ private:
                 auto packets = stream_.feed({buffer_.data(), count});
                 ASSERT_TRUE(packets.has_value()) << packets.error();
                 for (Packet& packet : *packets) {
-                    answer(std::move(packet));
+                    answer(packet);
                 }
                 read();
             }
         );
     }
-    void answer(Packet packet) {
+    void answer(const Packet& packet) {
         if (packet.operation == Operation::register_event) {
             const bool known = !unknown_events.contains(packet.name);
             if (known) {
