@@ -94,7 +94,8 @@ struct EspPacket {
 /// Seals and opens with one thread's buffers of IPsec-MB: each thread has its own.
 class EspEngine {
 public:
-    /// Where IPsec-MB does not work at all (on a CPU without AES-NI) there is no key to use it with.
+    /// Where IPsec-MB does not work at all (on a CPU without AES-NI) there is no key to use it
+    /// with.
     EspEngine();
     ~EspEngine();
     EspEngine(const EspEngine&) = delete;
