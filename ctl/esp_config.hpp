@@ -5,6 +5,7 @@
 // are in no text that is made of these.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -53,6 +54,8 @@ struct EspConfig {
     Origin origin;
     bool operator==(const EspConfig&) const = default;
 };
+
+inline constexpr std::size_t kPskBytesMax = 1024;  ///< A longer pre-shared key is refused.
 
 /// Keys by IKEv2: with a pre-shared key, or with certificates.     [tunnel.ike]
 struct IkeConfig {

@@ -8,6 +8,7 @@
 #include <cstddef>
 
 #include "ctl/config_words.hpp"
+#include "ctl/sentence.hpp"
 
 namespace culvert::ctl {
 
@@ -19,7 +20,6 @@ constexpr std::string_view kCustomPrefix = "ipsec_";
 /// The words of Libreswan and of strongSwan for one thing.
 constexpr std::array<std::string_view, 2> kUdpEncapKeys{"ipsec_encapsulation", "ipsec_forceencaps"};
 
-constexpr std::size_t kPskBytesMax = 1024;
 constexpr std::size_t kSocketPathBytesMax = 107;  // sizeof(sockaddr_un::sun_path) - 1.
 constexpr std::size_t kPathBytesMax = 4095;       // PATH_MAX - 1.
 
@@ -34,10 +34,7 @@ std::string_view psk_problem(std::string_view psk) {
     if (psk.size() > kPskBytesMax) {
         return "is too long";
     }
-    const bool has_control = std::any_of(psk.begin(), psk.end(), [](char c) {
-        return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
-    });
-    return has_control ? "has a control character" : "";
+    return is_printable(psk) ? "" : "has a control character";
 }
 
 std::string read_psk(const OvsdbOptions& options, const std::string& psk, IkeConfig& ike) {

@@ -445,11 +445,6 @@ bool is_in_front(std::string_view key) {
     return key == "remote_ip" || key == "local_ip" || key == "in_key" || key == "out_key";
 }
 
-/// Of those one summary stands in the line.
-bool is_of_encryption(std::string_view key) {
-    return key.starts_with("esp.") || key.starts_with("ike.");
-}
-
 std::string encryption_text(const TunnelConfig& tunnel) {
     if (tunnel.esp) {
         return ", encrypted by " + std::string(tunnels::row_of(tunnel.esp->algorithm).name);

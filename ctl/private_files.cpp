@@ -24,7 +24,6 @@ namespace culvert::ctl {
 namespace {
 
 constexpr std::size_t kFileBytesMax = 4096;
-constexpr std::size_t kPskBytesMax = 1024;
 
 class File {
 public:
@@ -344,10 +343,7 @@ Result<PrivateText> parse_psk(std::string_view text) {
     if (line.size() > kPskBytesMax) {
         return refused("begins with a line of " + std::to_string(line.size()) + " bytes");
     }
-    const bool has_control = std::any_of(line.begin(), line.end(), [](char c) {
-        return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
-    });
-    if (has_control) {
+    if (!is_printable(line)) {
         return refused("has a control character in its first line");
     }
     return PrivateText(line);

@@ -67,6 +67,12 @@ std::string quote(std::string_view text) {
     return quoted + (end < text.size() ? "...\"" : "\"");
 }
 
+bool is_printable(std::string_view text) {
+    return std::none_of(text.begin(), text.end(), [](char c) {
+        return static_cast<std::uint8_t>(c) < 0x20 || c == 0x7f;
+    });
+}
+
 std::string join(std::span<const std::string_view> words) {
     std::string text;
     for (const std::string_view word : words) {

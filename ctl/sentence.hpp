@@ -15,6 +15,9 @@ namespace culvert::ctl {
 /// `text` in double quotes on one line: control characters are escaped, an overlong text is cut.
 [[nodiscard]] std::string quote(std::string_view text);
 
+/// Whether there is no control character in it.
+[[nodiscard]] bool is_printable(std::string_view text);
+
 /// "a, b, c".
 [[nodiscard]] std::string join(std::span<const std::string_view> words);
 

@@ -14,6 +14,7 @@
 #include "ctl/config_words.hpp"
 #include "ctl/show_tunnel.hpp"
 #include "ctl/table.hpp"
+#include "ctl/tunnel_options.hpp"
 
 namespace culvert::ctl {
 
@@ -191,12 +192,8 @@ std::string bond_text(const Json& bond) {
     );
 }
 
-/// Whether `show tunnel` alone has an option; here a line of its own says what came of them.
-bool is_of_encryption(std::string_view key) {
-    return key.starts_with("esp.") || key.starts_with("ike.");
-}
-
-/// ", tos 8, df false": the options that have no place of their own.
+/// ", tos 8, df false": the options that have no place of their own. What came of those of
+/// encryption says a line for them all.
 std::string options_text(const Json& tunnel) {
     std::string text;
     for (const auto& [key, value] : tunnel.items()) {

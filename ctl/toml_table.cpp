@@ -51,12 +51,6 @@ std::string shown_with_type(const toml::node& node) {
     return node.is_boolean() ? "the boolean " + shown(&node) : shown(&node);
 }
 
-bool is_printable(std::string_view text) {
-    return std::none_of(text.begin(), text.end(), [](char c) {
-        return static_cast<std::uint8_t>(c) < 0x20 || c == 0x7f;
-    });
-}
-
 std::string element_name(std::string_view key, std::size_t index) {
     return std::string(key) + "[" + std::to_string(index) + "]";
 }

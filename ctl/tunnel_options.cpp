@@ -180,6 +180,10 @@ std::vector<TunnelOption> tunnel_options(const TunnelConfig& tunnel) {
     return options;
 }
 
+bool is_of_encryption(std::string_view key) {
+    return key.starts_with("esp.") || key.starts_with("ike.");
+}
+
 std::string text_of(const OptionValue& value) {
     return std::visit(TextOf{}, value);
 }

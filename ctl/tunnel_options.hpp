@@ -31,6 +31,9 @@ struct TunnelOption {
 /// out, and every secret.
 [[nodiscard]] std::vector<TunnelOption> tunnel_options(const TunnelConfig& tunnel);
 
+/// Whether it is of [tunnel.esp] or [tunnel.ike], of which a line about a tunnel has a summary.
+[[nodiscard]] bool is_of_encryption(std::string_view key);
+
 /// "none", "true", "5", "flow", "[a, b]".
 [[nodiscard]] std::string text_of(const OptionValue& value);
 
