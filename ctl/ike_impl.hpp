@@ -13,12 +13,12 @@
 #include <utility>
 #include <vector>
 
+#include "ctl/backoff.hpp"
 #include "ctl/ike.hpp"
 #include "ctl/ike_connection.hpp"
 #include "ctl/ike_sas.hpp"
 #include "ctl/ike_trouble.hpp"
 #include "ctl/log.hpp"
-#include "ctl/ovsdb/backoff.hpp"
 #include "ctl/vici/client.hpp"
 
 namespace culvert::ctl {
@@ -49,8 +49,8 @@ private:
     struct Work {
         tunnels::IpAddress local;
         tunnels::IpAddress remote;
-        ovsdb::Backoff backoff{{}, {}};
-        ovsdb::Backoff asking{{}, {}};    ///< Whether a foreign peer is one of Culvert's.
+        Backoff backoff{{}, {}};
+        Backoff asking{{}, {}};           ///< Whether a foreign peer is one of Culvert's.
         Clock::time_point next{};         ///< Attempt.
         Clock::time_point next_asking{};  ///< The first one too.
         bool foreign_tried = false;       ///< By the last attempt.

@@ -14,9 +14,9 @@
 #include <boost/asio/steady_timer.hpp>
 #include <nlohmann/json.hpp>
 
+#include "ctl/backoff.hpp"
 #include "ctl/json_stream.hpp"
 #include "ctl/log.hpp"
-#include "ctl/ovsdb/backoff.hpp"
 #include "ctl/ovsdb/dialogue.hpp"
 #include "ctl/ovsdb/mirror.hpp"
 #include "ctl/ovsdb/remote.hpp"

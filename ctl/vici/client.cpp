@@ -15,7 +15,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
 
-#include "ctl/ovsdb/backoff.hpp"
+#include "ctl/backoff.hpp"
 
 namespace culvert::ctl::vici {
 namespace {
@@ -117,7 +117,7 @@ private:
     asio::io_context& io_;
     Client* owner_;  ///< Null: gone.
     ClientOptions options_;
-    ovsdb::Backoff backoff_;
+    Backoff backoff_;
     asio::steady_timer retry_;
     asio::steady_timer watch_;
     std::string failure_;

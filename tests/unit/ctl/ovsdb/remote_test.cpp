@@ -11,7 +11,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "ctl/ovsdb/backoff.hpp"
+#include "ctl/backoff.hpp"
 #include "ctl/ovsdb/client.hpp"
 
 namespace culvert::ctl::ovsdb {

@@ -8,7 +8,7 @@
 #include <chrono>
 #include <utility>
 
-namespace culvert::ctl::ovsdb {
+namespace culvert::ctl {
 
 class Backoff {
 public:
@@ -33,4 +33,4 @@ private:
     Duration next_ = shortest_;
 };
 
-}  // namespace culvert::ctl::ovsdb
+}  // namespace culvert::ctl
