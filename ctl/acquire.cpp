@@ -10,8 +10,8 @@
 
 #include <netinet/in.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
+#include "ctl/descriptor.hpp"
 #include "ctl/netlink_talk.hpp"
 
 namespace culvert::ctl {
@@ -49,37 +49,24 @@ private:
     socklen_t length_ = 0;
 };
 
-class Socket {
-public:
-    Socket(int family, bool udp)
-        : fd_(socket(
-              family,
-              (udp ? SOCK_DGRAM : SOCK_RAW) | SOCK_CLOEXEC | SOCK_NONBLOCK,
-              udp ? IPPROTO_UDP : IPPROTO_GRE
-          )) {}
-    ~Socket() {
-        if (fd_ >= 0) {
-            close(fd_);
-        }
-    }
-    Socket(const Socket&) = delete;
-    Socket& operator=(const Socket&) = delete;
-    [[nodiscard]] int fd() const { return fd_; }
-
-private:
-    int fd_;
-};
+Descriptor open_socket(int family, bool udp) {
+    return Descriptor(socket(
+        family,
+        (udp ? SOCK_DGRAM : SOCK_RAW) | SOCK_CLOEXEC | SOCK_NONBLOCK,
+        udp ? IPPROTO_UDP : IPPROTO_GRE
+    ));
+}
 
 }  // namespace
 
 dataplane::Result<void>
 acquire_association(const IpAddress& local, const IpAddress& remote, std::uint16_t udp_port) {
     const bool udp = udp_port != 0;
-    const Socket one(local.is_v4() ? AF_INET : AF_INET6, udp);
+    const Descriptor one = open_socket(local.is_v4() ? AF_INET : AF_INET6, udp);
     const SocketAddress from(local, 0);
     const SocketAddress to(remote, udp_port);
-    if (one.fd() < 0 || bind(one.fd(), from.data(), from.length()) != 0 ||
-        connect(one.fd(), to.data(), to.length()) != 0) {
+    if (!one.is_open() || bind(one.get(), from.data(), from.length()) != 0 ||
+        connect(one.get(), to.data(), to.length()) != 0) {
         return tl::unexpected(
             "The kernel cannot be asked for an SA from " + local.to_string() + " to " +
             remote.to_string() + ": " + error_text(errno) + "."

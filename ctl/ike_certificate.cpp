@@ -2,20 +2,18 @@
 #include "ctl/ike_certificate.hpp"
 
 #include <array>
-#include <cerrno>
-#include <cstring>
 #include <memory>
 #include <utility>
 
-#include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
+
+#include "ctl/private_files.hpp"
 
 namespace culvert::ctl {
 namespace {
@@ -37,54 +35,23 @@ using X509Owner = std::unique_ptr<X509, Free<X509_free>>;
 using KeyOwner = std::unique_ptr<EVP_PKEY, Free<EVP_PKEY_free>>;
 using Names = std::unique_ptr<GENERAL_NAMES, Free<GENERAL_NAMES_free>>;
 
-class Descriptor {
-public:
-    explicit Descriptor(int number) : number_(number) {}
-    ~Descriptor() {
-        if (number_ >= 0) {
-            ::close(number_);
-        }
-    }
-    Descriptor(const Descriptor&) = delete;
-    Descriptor& operator=(const Descriptor&) = delete;
-    [[nodiscard]] int get() const { return number_; }
-
-private:
-    int number_;
-};
-
 /// The bytes of a regular file that has one of these modes at most.
 Result<PrivateText> read_file(const std::string& what, const std::string& path, ::mode_t mode) {
     const auto refuse = [&](const std::string& why) {
         return tl::unexpected<std::string>(what + " \"" + path + "\" " + why);
     };
-    // One that is no file might never end, or never begin.
-    const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-    struct stat status {};
-    if (file.get() < 0 || ::fstat(file.get(), &status) != 0) {
-        return refuse(std::string("cannot be read: ") + std::strerror(errno));
+    auto text = read_whole(path, kFileBytesMax, [mode](const struct stat& status) -> std::string {
+        if (!S_ISREG(status.st_mode)) {
+            return "is not a regular file";
+        }
+        return (status.st_mode & 07777U & ~mode) == 0 ? ""
+                                                      : "can be read or written by every user: its "
+                                                        "mode must have no rights for others";
+    });
+    if (!text) {
+        return refuse(text.error());
     }
-    if (!S_ISREG(status.st_mode)) {
-        return refuse("is not a regular file");
-    }
-    if ((status.st_mode & 07777U & ~mode) != 0) {
-        return refuse(
-            "can be read or written by every user: its mode must have no rights for others"
-        );
-    }
-    std::array<char, kFileBytesMax + 1> bytes{};
-    std::size_t size = 0;
-    ::ssize_t count = 0;
-    while (size < bytes.size() &&
-           (count = ::read(file.get(), bytes.data() + size, bytes.size() - size)) > 0) {
-        size += static_cast<std::size_t>(count);
-    }
-    PrivateText text(std::string_view(bytes.data(), size));
-    tunnels::wipe(std::as_writable_bytes(std::span(bytes)));
-    if (count < 0) {
-        return refuse(std::string("cannot be read: ") + std::strerror(errno));
-    }
-    if (size > kFileBytesMax) {
+    if (text->reveal().size() > kFileBytesMax) {
         return refuse("has more than " + std::to_string(kFileBytesMax) + " bytes");
     }
     return text;

@@ -4,19 +4,21 @@
 #include "ctl/private_files.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstddef>
 #include <map>
 #include <optional>
 #include <span>
 #include <system_error>
+#include <utility>
+#include <vector>
 
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include "ctl/config_sections.hpp"
+#include "ctl/descriptor.hpp"
 #include "ctl/sentence.hpp"
 
 namespace culvert::ctl {
@@ -25,52 +27,41 @@ namespace {
 
 constexpr std::size_t kFileBytesMax = 4096;
 
-class File {
-public:
-    /// Without waiting for whoever should write to a pipe.
-    explicit File(const std::string& path)
-        : descriptor_(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)) {}
-    File(const File&) = delete;
-    File& operator=(const File&) = delete;
-    ~File() {
-        if (descriptor_ >= 0) {
-            ::close(descriptor_);
-        }
-    }
-    [[nodiscard]] int descriptor() const { return descriptor_; }
-
-private:
-    int descriptor_;
-};
+/// Without waiting for whoever should write to a pipe.
+Descriptor open_file(const std::string& path) {
+    return Descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+}
 
 /// Memory for a secret on its way.
-template <std::size_t N>
 class Wiped {
 public:
-    Wiped() = default;
+    explicit Wiped(std::size_t size) : bytes_(size) {}
     Wiped(const Wiped&) = delete;
     Wiped& operator=(const Wiped&) = delete;
     ~Wiped() { tunnels::wipe(bytes_); }
     [[nodiscard]] std::span<std::byte> bytes() { return bytes_; }
 
 private:
-    std::array<std::byte, N> bytes_{};
+    std::vector<std::byte> bytes_;
 };
 
 std::string reason() {
     return std::generic_category().message(errno);
 }
 
+/// Why a file cannot be used that is for this user alone, or for everybody.
+FileProblem problem_of_files(bool is_private) {
+    return [is_private](const struct stat& status) {
+        return is_private ? private_file_problem(status, ::geteuid())
+                          : std::string(S_ISREG(status.st_mode) ? "" : "is not a regular file");
+    };
+}
+
 /// Empty, or why the file does not serve.
-std::string open_problem(const File& file, bool is_private) {
+std::string open_problem(const Descriptor& file, const FileProblem& problem_of) {
     struct stat status {};
-    if (file.descriptor() < 0 || ::fstat(file.descriptor(), &status) != 0) {
-        return "cannot be read: " + reason();
-    }
-    if (is_private) {
-        return private_file_problem(status, ::geteuid());
-    }
-    return S_ISREG(status.st_mode) ? "" : "is not a regular file";
+    return file.is_open() && ::fstat(file.get(), &status) == 0 ? problem_of(status)
+                                                               : "cannot be read: " + reason();
 }
 
 constexpr std::optional<std::uint8_t> digit_of(char c) {
@@ -153,7 +144,8 @@ Result<void> check_file(const Mention& mentioned, bool is_private) {
     if (mentioned.path.empty()) {
         return {};
     }
-    const std::string problem = open_problem(File(mentioned.path), is_private);
+    const std::string problem =
+        open_problem(open_file(mentioned.path), problem_of_files(is_private));
     return problem.empty() ? Result<void>{} : mentioned.refused(problem);
 }
 
@@ -272,16 +264,17 @@ std::string private_file_problem(const struct stat& status, uid_t daemon_user) {
     return {};
 }
 
-Result<PrivateText> read_private_file(const std::string& path) {
-    const File file(path);
-    if (std::string problem = open_problem(file, true); !problem.empty()) {
+Result<PrivateText>
+read_whole(const std::string& path, std::size_t bytes_max, const FileProblem& problem_of) {
+    const Descriptor file = open_file(path);
+    if (std::string problem = open_problem(file, problem_of); !problem.empty()) {
         return tl::unexpected(std::move(problem));
     }
-    Wiped<kFileBytesMax + 1> memory;
+    Wiped memory(bytes_max + 1);
     std::size_t size = 0;
     while (size < memory.bytes().size()) {
         const std::span<std::byte> rest = memory.bytes().subspan(size);
-        const ssize_t got = ::read(file.descriptor(), rest.data(), rest.size());
+        const ssize_t got = ::read(file.get(), rest.data(), rest.size());
         if (got < 0 && errno == EINTR) {
             continue;
         }
@@ -293,13 +286,18 @@ Result<PrivateText> read_private_file(const std::string& path) {
         }
         size += static_cast<std::size_t>(got);
     }
-    if (size > kFileBytesMax) {
+    // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast): bytes are text here.
+    return PrivateText({reinterpret_cast<const char*>(memory.bytes().data()), size});
+}
+
+Result<PrivateText> read_private_file(const std::string& path) {
+    Result<PrivateText> text = read_whole(path, kFileBytesMax, problem_of_files(true));
+    if (text && text->reveal().size() > kFileBytesMax) {
         return tl::unexpected(
             "is too large; valid: at most " + std::to_string(kFileBytesMax) + " bytes"
         );
     }
-    // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast): bytes are text here.
-    return PrivateText({reinterpret_cast<const char*>(memory.bytes().data()), size});
+    return text;
 }
 
 Result<tunnels::Secret> parse_key(std::string_view text, tunnels::EspAlgorithm algorithm) {
@@ -323,12 +321,12 @@ Result<tunnels::Secret> parse_key(std::string_view text, tunnels::EspAlgorithm a
             parts_of(row)
         ));
     }
-    Wiped<tunnels::Secret::kBytesMax> memory;
+    Wiped memory(row.key_bytes());
     for (std::size_t i = 0; i < row.key_bytes(); ++i) {
         const unsigned high = digit_of(text[2 * i]).value_or(0);
         memory.bytes()[i] = std::byte((high << 4U) | digit_of(text[2 * i + 1]).value_or(0));
     }
-    return tunnels::Secret(memory.bytes().first(row.key_bytes()));
+    return tunnels::Secret(memory.bytes());
 }
 
 Result<PrivateText> parse_psk(std::string_view text) {

@@ -5,6 +5,8 @@
 // Control thread.
 #pragma once
 
+#include <cstddef>
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -24,6 +26,14 @@ using dataplane::Result;
 [[nodiscard]] Result<void> read_private_files(DesiredState& state);
 
 // The rest is what that is made of. An error begins with a verb, to follow the name of the file.
+
+/// Empty, or why a file of this status must not be read.
+using FileProblem = std::function<std::string(const struct stat& status)>;
+
+/// What stands in a file that `problem_of` has nothing against: all of it, or bytes_max + 1 bytes
+/// of a longer one. Does not wait for the other end of a pipe.
+[[nodiscard]] Result<PrivateText>
+read_whole(const std::string& path, std::size_t bytes_max, const FileProblem& problem_of);
 
 /// What stands in a regular file of at most 4 KiB that nobody else may touch.
 [[nodiscard]] Result<PrivateText> read_private_file(const std::string& path);

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <utility>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -63,20 +64,18 @@ Result<void> prepare_folder(const std::string& folder) {
 }
 
 Result<std::string> read_file(const std::string& path) {
-    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
+    const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!file.is_open()) {
         return failed("read", path, errno);
     }
     std::string text;
     std::array<char, 4096> piece{};
     ssize_t size = 0;
-    while ((size = ::read(fd, piece.data(), piece.size())) > 0) {
+    while ((size = ::read(file.get(), piece.data(), piece.size())) > 0) {
         text.append(piece.data(), static_cast<std::size_t>(size));
     }
-    const int error = errno;
-    ::close(fd);
     if (size < 0) {
-        return failed("read", path, error);
+        return failed("read", path, errno);
     }
     return text;
 }
@@ -110,45 +109,33 @@ bool write_all(int fd, const std::string& text) {
 }
 
 /// So that a new name in it survives a loss of power.
-bool sync_folder(const std::string& folder) {
-    const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) {
-        return false;
+Result<void> sync_folder(const std::string& folder) {
+    const Descriptor opened(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!opened.is_open() || ::fsync(opened.get()) != 0) {
+        return failed("sync the folder", folder, errno);
     }
-    const bool synced = ::fsync(fd) == 0;
-    const int error = errno;
-    ::close(fd);
-    errno = error;
-    return synced;
+    return {};
 }
 
 Result<void>
 replace_file(const std::string& folder, const char* name, const std::string& text, bool synced) {
     const std::string path = folder + name;
     const std::string temporary = path + ".new";
-    const int fd =
-        ::open(temporary.c_str(), O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0) {
+    Descriptor file(
+        ::open(temporary.c_str(), O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600)
+    );
+    if (!file.is_open()) {
         return failed("write", temporary, errno);
     }
-    bool done = write_all(fd, text) && (!synced || ::fsync(fd) == 0);
-    int error = errno;
-    if (::close(fd) != 0 && done) {
-        done = false;
-        error = errno;
-    }
-    if (done && ::rename(temporary.c_str(), path.c_str()) != 0) {
-        done = false;
-        error = errno;
-    }
+    const bool done = write_all(file.get(), text) && (!synced || ::fsync(file.get()) == 0) &&
+                      ::close(file.release()) == 0 &&
+                      ::rename(temporary.c_str(), path.c_str()) == 0;
     if (!done) {
+        auto failure = failed("write", path, errno);
         ::unlink(temporary.c_str());
-        return failed("write", path, error);
+        return failure;
     }
-    if (synced && !sync_folder(folder)) {
-        return failed("sync the folder", folder, errno);
-    }
-    return {};
+    return synced ? sync_folder(folder) : Result<void>{};
 }
 
 }  // namespace
@@ -171,30 +158,18 @@ SaFingerprint fingerprint_of(const tunnels::Secret& key) {
     return fingerprint;
 }
 
-SequenceStore::~SequenceStore() {
-    close();
-}
-
-void SequenceStore::close() {
-    if (lock_ >= 0) {
-        ::close(lock_);  // The lock goes with it.
-        lock_ = -1;
-    }
-}
-
 Result<void> SequenceStore::open(const std::string& folder) {
-    close();
+    lock_ = {};  // The lock of the folder before goes with it.
     if (auto prepared = prepare_folder(folder); !prepared) {
         return prepared;
     }
     const std::string path = folder + kLockFile;
-    lock_ = ::open(path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (lock_ < 0) {
+    Descriptor lock(::open(path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (!lock.is_open()) {
         return failed("open", path, errno);
     }
-    if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
+    if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
         const int error = errno;
-        close();
         return error == EWOULDBLOCK ? tl::unexpected(fmt::format(
                                           "another daemon uses the state folder {}; two must not "
                                           "share the sequence numbers of an SA: "
@@ -204,8 +179,8 @@ Result<void> SequenceStore::open(const std::string& folder) {
                                     : failed("lock", path, error);
     }
     auto done = read(folder);
-    if (!done) {
-        close();
+    if (done) {
+        lock_ = std::move(lock);
     }
     return done;
 }

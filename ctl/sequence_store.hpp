@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "ctl/descriptor.hpp"
 #include "dataplane/result.hpp"
 #include "tunnels/esp/secret.hpp"
 
@@ -32,16 +33,11 @@ using SaFingerprint = std::array<std::byte, 32>;  ///< SHA-256.
 
 class SequenceStore {
 public:
-    SequenceStore() = default;
-    ~SequenceStore();
-    SequenceStore(const SequenceStore&) = delete;
-    SequenceStore& operator=(const SequenceStore&) = delete;
-
     /// Takes the folder for this process, which nobody else may have then, and reads what is in it;
     /// makes it (mode 0700) when it is not there. A file that cannot be read or is damaged is an
     /// error: what it said is not known, so no SA may be used. Can be called again after an error.
     [[nodiscard]] Result<void> open(const std::string& folder);
-    [[nodiscard]] bool is_open() const { return lock_ >= 0; }
+    [[nodiscard]] bool is_open() const { return lock_.is_open(); }
 
     /// The first number that was never written down as used; 1 for a key that is new.
     [[nodiscard]] std::uint64_t next(const SaFingerprint& key) const;
@@ -80,10 +76,9 @@ public:
 
 private:
     [[nodiscard]] Result<void> read(const std::string& folder);
-    void close();
 
     std::string folder_;
-    int lock_ = -1;  ///< Of the lock file.
+    Descriptor lock_;  ///< Of the lock file.
     Entries ends_;
     Entries received_;
     bool received_changed_ = false;
