@@ -28,6 +28,10 @@ std::optional<tunnels::IpAddress> read_ip(unsigned family, std::span<const std::
 
 namespace {
 
+// Datagrams taken by one read_waiting().
+constexpr unsigned kReadsMax = 1024;
+// Tries of a dump that the kernel says was changed under its hands.
+constexpr unsigned kDumpsMax = 8;
 constexpr timeval kAnswerTimeout{.tv_sec = 2, .tv_usec = 0};
 
 // The sentence that the kernel adds to some refusals (NETLINK_EXT_ACK), in parentheses, or nothing.
@@ -54,6 +58,10 @@ std::string kernel_remark(const nlmsghdr* header, const nlmsgerr* refusal) {
     };
     mnl_attr_parse(header, static_cast<unsigned>(offset), read_remark, &remark);
     return remark;
+}
+
+std::string name_of(int protocol) {
+    return protocol == NETLINK_XFRM ? "XFRM" : "rtnetlink";
 }
 
 Refusal refusal_of(int error) {
@@ -110,9 +118,56 @@ int receive_datagram(const NetlinkSocket& socket, DatagramBuffer& buffer) {
     return sender.nl_pid == 0 ? static_cast<int>(length) : 0;
 }
 
+dataplane::Result<NetlinkSocket>
+open_event_socket(int protocol, std::span<const int> groups, int buffer_bytes) {
+    NetlinkSocket socket(mnl_socket_open2(protocol, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!socket || mnl_socket_bind(socket.get(), 0, MNL_SOCKET_AUTOPID) != 0) {
+        return tl::unexpected(
+            "The " + name_of(protocol) + " event socket cannot be opened: " + error_text(errno) +
+            "."
+        );
+    }
+    for (int group : groups) {
+        if (mnl_socket_setsockopt(socket.get(), NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) !=
+            0) {
+            return tl::unexpected(
+                "The " + name_of(protocol) + " multicast group " + std::to_string(group) +
+                " cannot be joined: " + error_text(errno) + "."
+            );
+        }
+    }
+    static_cast<void>(setsockopt(
+        mnl_socket_get_fd(socket.get()),
+        SOL_SOCKET,
+        SO_RCVBUFFORCE,
+        &buffer_bytes,
+        sizeof(buffer_bytes)
+    ));
+    return socket;
+}
+
+bool read_waiting(
+    const NetlinkSocket& socket,
+    DatagramBuffer& buffer,
+    bool& overrun,
+    const std::function<void(std::span<const std::byte>)>& visit
+) {
+    for (unsigned reads = 0; reads < kReadsMax; ++reads) {
+        const int length = receive_datagram(socket, buffer);
+        if (length == -EAGAIN || length == -EWOULDBLOCK) {
+            return true;
+        }
+        if (length < 0) {
+            overrun = true;
+        } else if (!overrun) {
+            visit(std::span(buffer.bytes).first(static_cast<std::size_t>(length)));
+        }
+    }
+    return false;
+}
+
 dataplane::Result<void> NetlinkTalker::start(int protocol) {
-    const std::string name =
-        std::string("The ") + (protocol == NETLINK_XFRM ? "XFRM" : "rtnetlink") + " request socket";
+    const std::string name = "The " + name_of(protocol) + " request socket";
     socket_.reset(mnl_socket_open2(protocol, SOCK_CLOEXEC));
     if (!socket_ || mnl_socket_bind(socket_.get(), 0, MNL_SOCKET_AUTOPID) != 0) {
         return tl::unexpected(name + " cannot be opened: " + error_text(errno) + ".");
@@ -157,6 +212,22 @@ NetlinkTalker::talk(NetlinkRequest& request, const std::function<void(const nlms
             }
         }
     }
+}
+
+tl::expected<void, Refusal> NetlinkTalker::dump(
+    NetlinkRequest& request,
+    const std::function<void()>& begin,
+    const std::function<void(const nlmsghdr*)>& visit
+) {
+    tl::expected<void, Refusal> outcome;
+    for (unsigned tries = 0; tries < kDumpsMax; ++tries) {
+        begin();
+        outcome = talk(request, visit);
+        if (outcome || outcome.error().error != EINTR) {
+            break;
+        }
+    }
+    return outcome;
 }
 
 tl::expected<void, Refusal> NetlinkTalker::talk(NetlinkRequest& request) {

@@ -40,6 +40,21 @@ struct DatagramBuffer {
 /// errno (-EMSGSIZE: it was longer than the buffer).
 [[nodiscard]] int receive_datagram(const NetlinkSocket& socket, DatagramBuffer& buffer);
 
+/// A non-blocking socket of `protocol` (NETLINK_ROUTE, NETLINK_XFRM) that has joined the groups and
+/// room for `buffer_bytes` of events; with less than CAP_NET_ADMIN an overrun comes earlier.
+[[nodiscard]] dataplane::Result<NetlinkSocket>
+open_event_socket(int protocol, std::span<const int> groups, int buffer_bytes);
+
+/// Reads the datagrams that wait on an event socket, up to a bound, so that a storm of changes
+/// cannot hold the control thread. `overrun` is set once some were lost, and while it is set none
+/// is visited. Returns whether all were read.
+[[nodiscard]] bool read_waiting(
+    const NetlinkSocket& socket,
+    DatagramBuffer& buffer,
+    bool& overrun,
+    const std::function<void(std::span<const std::byte>)>& visit
+);
+
 /// "No such device" and so on.
 [[nodiscard]] std::string error_text(int error);
 
@@ -101,6 +116,13 @@ public:
     /// complete, but the kernel's state changed under it.
     [[nodiscard]] tl::expected<void, Refusal>
     talk(NetlinkRequest& request, const std::function<void(const nlmsghdr*)>& visit);
+    /// talk() for a dump, anew while the kernel says that its state changed under it. `begin` is
+    /// called before each try.
+    [[nodiscard]] tl::expected<void, Refusal> dump(
+        NetlinkRequest& request,
+        const std::function<void()>& begin,
+        const std::function<void(const nlmsghdr*)>& visit
+    );
     /// For requests that are answered by an acknowledgement alone.
     [[nodiscard]] tl::expected<void, Refusal> talk(NetlinkRequest& request);
     /// Overwrites what the answers were read into, which may hold keys.

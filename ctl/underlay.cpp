@@ -31,10 +31,6 @@ namespace {
 
 using tunnels::IpAddress;
 
-// Datagrams taken by one read_events(), so that a storm of changes cannot hold the control thread.
-constexpr unsigned kReadsMax = 1024;
-// Tries of a dump that the kernel says was changed under its hands.
-constexpr unsigned kDumpsMax = 8;
 constexpr int kEventBufferBytes = 2 << 20;
 
 std::uint8_t family_of(const IpAddress& address) {
@@ -122,12 +118,6 @@ Result<void> NetlinkUnderlay::start() {
 }
 
 Result<void> NetlinkUnderlay::subscribe() {
-    events_.reset(mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!events_ || mnl_socket_bind(events_.get(), 0, MNL_SOCKET_AUTOPID) != 0) {
-        return tl::unexpected(
-            "The rtnetlink event socket cannot be opened: " + error_text(errno) + "."
-        );
-    }
     constexpr std::array<int, 8> kGroups{
         RTNLGRP_LINK,
         RTNLGRP_NEIGH,
@@ -137,50 +127,39 @@ Result<void> NetlinkUnderlay::subscribe() {
         RTNLGRP_IPV6_ROUTE,
         RTNLGRP_IPV4_RULE,
         RTNLGRP_IPV6_RULE};
-    for (int group : kGroups) {
-        if (mnl_socket_setsockopt(events_.get(), NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) !=
-            0) {
-            return tl::unexpected(
-                "The rtnetlink multicast group " + std::to_string(group) +
-                " cannot be joined: " + error_text(errno) + "."
-            );
-        }
+    auto events = open_event_socket(NETLINK_ROUTE, kGroups, kEventBufferBytes);
+    if (!events) {
+        return tl::unexpected(events.error());
     }
-    // Kernels before 5.3 have no nexthop objects. A larger buffer needs CAP_NET_ADMIN; without it
-    // an overrun comes earlier.
+    events_ = std::move(*events);
+    // Kernels before 5.3 have no nexthop objects.
     int group = RTNLGRP_NEXTHOP;
     static_cast<void>(
         mnl_socket_setsockopt(events_.get(), NETLINK_ADD_MEMBERSHIP, &group, sizeof(group))
     );
-    static_cast<void>(setsockopt(
-        event_fd(), SOL_SOCKET, SO_RCVBUFFORCE, &kEventBufferBytes, sizeof(kEventBufferBytes)
-    ));
     return {};
 }
 
 Result<std::vector<NetlinkEvent>> NetlinkUnderlay::dump(std::uint16_t type) {
-    Refusal last;
-    for (unsigned tries = 0; tries < kDumpsMax; ++tries) {
-        std::vector<NetlinkEvent> events;
-        // One size fits the three: the kernel reads the family, which is in front, and no more.
-        NetlinkRequest request(type, NLM_F_DUMP);
-        request.put_fixed<ifinfomsg>().ifi_family = AF_UNSPEC;
-        const auto outcome = talker_.talk(request, [&events](const nlmsghdr* header) {
+    std::vector<NetlinkEvent> events;
+    // One size fits the three: the kernel reads the family, which is in front, and no more.
+    NetlinkRequest request(type, NLM_F_DUMP);
+    request.put_fixed<ifinfomsg>().ifi_family = AF_UNSPEC;
+    const auto outcome = talker_.dump(
+        request,
+        [&events] { events.clear(); },
+        [&events](const nlmsghdr* header) {
             const auto* bytes = reinterpret_cast<const std::byte*>(header);
             append(parse_rtnetlink({bytes, header->nlmsg_len}), events);
-        });
-        if (outcome) {
-            return events;
         }
-        last = outcome.error();
-        if (last.error != EINTR) {
-            break;
-        }
-    }
-    return tl::unexpected(
-        "The kernel's links, addresses and neighbours cannot be read (rtnetlink message type " +
-        std::to_string(type) + "): " + last.text + "."
     );
+    if (!outcome) {
+        return tl::unexpected(
+            "The kernel's links, addresses and neighbours cannot be read (rtnetlink message type " +
+            std::to_string(type) + "): " + outcome.error().text + "."
+        );
+    }
+    return events;
 }
 
 Result<UnderlayMirror> NetlinkUnderlay::dump_all() {
@@ -199,21 +178,12 @@ Result<UnderlayMirror> NetlinkUnderlay::dump_all() {
 
 std::vector<NetlinkEvent> NetlinkUnderlay::read_events() {
     Reading reading;
-    bool drained = false;
-    for (unsigned reads = 0; reads < kReadsMax && !drained; ++reads) {
-        const int length = receive_datagram(events_, buffer_);
-        if (length == -EAGAIN || length == -EWOULDBLOCK) {
-            drained = true;
-        } else if (length < 0) {
-            overrun_ = true;
-        } else if (!overrun_) {
-            const auto bytes =
-                std::span<const std::byte>(buffer_.bytes).first(static_cast<std::size_t>(length));
+    const bool drained =
+        read_waiting(events_, buffer_, overrun_, [&](std::span<const std::byte> bytes) {
             for (NetlinkEvent& event : parse_rtnetlink(bytes)) {
                 record(std::move(event), reading);
             }
-        }
-    }
+        });
     if (overrun_ && drained) {
         // What waited since the overrun was thrown away: replayed after the dump, it would put
         // older states over newer ones whose own messages are lost.

@@ -30,10 +30,6 @@ namespace {
 
 using tunnels::IpAddress;
 
-// Datagrams taken by one read_events(), so that a storm of changes cannot hold the control thread.
-constexpr unsigned kReadsMax = 1024;
-// Tries of a dump that the kernel says was changed under its hands.
-constexpr unsigned kDumpsMax = 8;
 // Some thousand SAs that come at once, as when an IKE daemon starts.
 constexpr int kEventBufferBytes = 8 << 20;
 
@@ -55,7 +51,6 @@ public:
     expire(std::uint32_t spi, const IpAddress& destination, bool hard) override;
 
 private:
-    [[nodiscard]] Result<void> subscribe();
     [[nodiscard]] Result<std::vector<XfrmSa>> dump();
     [[nodiscard]] Result<void>
     tell(NetlinkRequest& request, std::uint32_t spi, const IpAddress& destination);
@@ -70,9 +65,14 @@ private:
 
 Result<void> NetlinkXfrm::start() {
     // The subscription comes first: what changes during the dump waits as events.
-    if (auto outcome = subscribe().and_then([this] { return talker_.start(NETLINK_XFRM); });
-        !outcome) {
-        return outcome;
+    constexpr std::array<int, 2> kGroups{XFRMNLGRP_SA, XFRMNLGRP_EXPIRE};
+    auto events = open_event_socket(NETLINK_XFRM, kGroups, kEventBufferBytes);
+    if (!events) {
+        return tl::unexpected(events.error());
+    }
+    events_ = std::move(*events);
+    if (auto started = talker_.start(NETLINK_XFRM); !started) {
+        return started;
     }
     auto all = dump();
     if (!all) {
@@ -82,74 +82,38 @@ Result<void> NetlinkXfrm::start() {
     return {};
 }
 
-Result<void> NetlinkXfrm::subscribe() {
-    events_.reset(mnl_socket_open2(NETLINK_XFRM, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!events_ || mnl_socket_bind(events_.get(), 0, MNL_SOCKET_AUTOPID) != 0) {
-        return tl::unexpected("The XFRM event socket cannot be opened: " + error_text(errno) + ".");
-    }
-    for (int group : {XFRMNLGRP_SA, XFRMNLGRP_EXPIRE}) {
-        if (mnl_socket_setsockopt(events_.get(), NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) !=
-            0) {
-            return tl::unexpected(
-                "The XFRM multicast group " + std::to_string(group) +
-                " cannot be joined: " + error_text(errno) + "."
-            );
-        }
-    }
-    // Beyond the system's limit that needs CAP_NET_ADMIN; without it an overrun comes earlier.
-    static_cast<void>(setsockopt(
-        event_fd(), SOL_SOCKET, SO_RCVBUFFORCE, &kEventBufferBytes, sizeof(kEventBufferBytes)
-    ));
-    return {};
-}
-
 Result<std::vector<XfrmSa>> NetlinkXfrm::dump() {
-    Refusal last;
-    for (unsigned tries = 0; tries < kDumpsMax; ++tries) {
-        std::vector<XfrmSa> all;
-        NetlinkRequest request(XFRM_MSG_GETSA, NLM_F_DUMP);
-        request.put_u8(XFRMA_PROTO, IPPROTO_ESP);
-        const auto outcome = talker_.talk(request, [&all](const nlmsghdr* header) {
+    std::vector<XfrmSa> all;
+    NetlinkRequest request(XFRM_MSG_GETSA, NLM_F_DUMP);
+    request.put_u8(XFRMA_PROTO, IPPROTO_ESP);
+    const auto outcome = talker_.dump(
+        request,
+        [&all] { all.clear(); },
+        [&all](const nlmsghdr* header) {
             const auto* bytes = reinterpret_cast<const std::byte*>(header);
             for (XfrmMessage& message : parse_xfrm({bytes, header->nlmsg_len})) {
                 if (auto* sa = std::get_if<XfrmSa>(&message)) {
                     all.push_back(std::move(*sa));
                 }
             }
-        });
-        talker_.wipe_answers();
-        if (outcome) {
-            return all;
         }
-        last = outcome.error();
-        if (last.error != EINTR) {
-            break;
-        }
+    );
+    talker_.wipe_answers();
+    if (!outcome) {
+        return tl::unexpected("The kernel's SAs cannot be read: " + outcome.error().text + ".");
     }
-    return tl::unexpected("The kernel's SAs cannot be read: " + last.text + ".");
+    return all;
 }
 
 std::vector<XfrmEvent> NetlinkXfrm::read_events() {
     std::vector<XfrmEvent> events = std::exchange(first_, {});
-    bool drained = false;
-    for (unsigned reads = 0; reads < kReadsMax && !drained; ++reads) {
-        const int length = receive_datagram(events_, buffer_);
-        if (length == -EAGAIN || length == -EWOULDBLOCK) {
-            drained = true;
-        } else if (length < 0) {
-            overrun_ = true;
-            tunnels::wipe(buffer_.bytes);
-        } else {
-            const auto bytes =
-                std::span<std::byte>(buffer_.bytes).first(static_cast<std::size_t>(length));
-            if (!overrun_) {
-                for (XfrmMessage& message : parse_xfrm(bytes)) {
-                    mirror_.apply(std::move(message), events);
-                }
+    const bool drained =
+        read_waiting(events_, buffer_, overrun_, [&](std::span<const std::byte> bytes) {
+            for (XfrmMessage& message : parse_xfrm(bytes)) {
+                mirror_.apply(std::move(message), events);
             }
-            tunnels::wipe(bytes);
-        }
-    }
+        });
+    tunnels::wipe(buffer_.bytes);
     if (overrun_ && drained) {
         // What waited since the overrun was thrown away: replayed after the dump, it would put
         // older states over newer ones whose own messages are lost.
