@@ -86,19 +86,21 @@ void work(const EspBurst& burst, const Direction& direction, IcvOf icv) noexcept
 
 }  // namespace
 
-void seal_chacha(const EspBurst& burst) noexcept {
+std::size_t seal_chacha(const EspBurst& burst) noexcept {
     prepare_seal(burst);
     const Direction direction{
         IMB_DIR_ENCRYPT, IMB_ORDER_CIPHER_HASH, burst.manager->chacha20_poly1305_enc_update};
     work(burst, direction, [&](std::size_t i) { return icv_of(burst.packets[i]); });
+    return burst.packets.size();
 }
 
-void open_chacha(const EspBurst& burst) noexcept {
+std::size_t open_chacha(const EspBurst& burst) noexcept {
     prepare_open(burst);
     const Direction direction{
         IMB_DIR_DECRYPT, IMB_ORDER_HASH_CIPHER, burst.manager->chacha20_poly1305_dec_update};
     work(burst, direction, [&](std::size_t i) { return burst.scratch.icvs[i].data(); });
     judge_icvs(burst);
+    return burst.packets.size();
 }
 
 }  // namespace culvert::tunnels

@@ -95,15 +95,16 @@ struct EspBurst {
     std::span<EspPacket> packets;  ///< At most kEspBurst.
 };
 
-void seal_gcm(const EspBurst& burst) noexcept;
-void open_gcm(const EspBurst& burst) noexcept;
-void seal_gmac(const EspBurst& burst) noexcept;
-void open_gmac(const EspBurst& burst) noexcept;
-void seal_chacha(const EspBurst& burst) noexcept;
-void open_chacha(const EspBurst& burst) noexcept;
-/// As many of the burst as fit into the room to gather them; how many.
+/// As many of the burst as can be worked on at once, the first ones; how many: all, but for CBC
+/// what fits into the room to gather them.
+[[nodiscard]] std::size_t seal_gcm(const EspBurst& burst) noexcept;
+[[nodiscard]] std::size_t open_gcm(const EspBurst& burst) noexcept;
+[[nodiscard]] std::size_t seal_gmac(const EspBurst& burst) noexcept;
+[[nodiscard]] std::size_t open_gmac(const EspBurst& burst) noexcept;
 [[nodiscard]] std::size_t seal_cbc(const EspBurst& burst) noexcept;
 [[nodiscard]] std::size_t open_cbc(const EspBurst& burst) noexcept;
+[[nodiscard]] std::size_t seal_chacha(const EspBurst& burst) noexcept;
+[[nodiscard]] std::size_t open_chacha(const EspBurst& burst) noexcept;
 
 inline std::uint8_t* octets(std::byte* bytes) noexcept {
     return reinterpret_cast<std::uint8_t*>(bytes);

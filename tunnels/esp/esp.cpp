@@ -5,6 +5,7 @@
 #include "tunnels/esp/esp.hpp"
 
 #include <algorithm>
+#include <array>
 #include <functional>
 #include <random>
 #include <stdexcept>
@@ -158,68 +159,60 @@ EspEngine::~EspEngine() {
     wipe(std::as_writable_bytes(std::span(&impl_->scratch, 1)));
 }
 
-void EspEngine::seal(
-    const EspKey& key, std::uint32_t spi, bool extended, std::span<EspPacket> packets
-) noexcept {
+namespace {
+
+/// Seals or opens packets of a burst; how many of its first ones were done.
+using Work = std::size_t (*)(const EspBurst&) noexcept;
+
+struct Cipher {
+    Work seal;
+    Work open;
+};
+/// In the order of EspAlgorithm.
+constexpr std::array<Cipher, kEspAlgorithms.size()> kCiphers{
+    {{seal_gcm, open_gcm},
+     {seal_gcm, open_gcm},
+     {seal_gmac, open_gmac},
+     {seal_gmac, open_gmac},
+     {seal_cbc, open_cbc},
+     {seal_cbc, open_cbc},
+     {seal_chacha, open_chacha}}};
+
+const Cipher& cipher_of(EspAlgorithm algorithm) noexcept {
+    return kCiphers[static_cast<std::size_t>(algorithm)];
+}
+
+void work_through(Work work, EspBurst burst, std::span<EspPacket> packets) noexcept {
     while (!packets.empty()) {
-        const EspBurst burst{
-            .key = *key.expanded_,
-            .scratch = impl_->scratch,
-            .manager = impl_->manager.get(),
-            .spi_be = swap_bytes(spi),
-            .extended = extended,
-            .packets = packets.first(std::min(packets.size(), kEspBurst))};
-        std::size_t done = burst.packets.size();
-        switch (key.algorithm_) {
-        case EspAlgorithm::aes_gcm_128:
-        case EspAlgorithm::aes_gcm_256:
-            seal_gcm(burst);
-            break;
-        case EspAlgorithm::aes_gmac_128:
-        case EspAlgorithm::aes_gmac_256:
-            seal_gmac(burst);
-            break;
-        case EspAlgorithm::aes_cbc_128_sha256:
-        case EspAlgorithm::aes_cbc_256_sha256:
-            done = seal_cbc(burst);
-            break;
-        case EspAlgorithm::chacha20_poly1305:
-            seal_chacha(burst);
-            break;
-        }
-        packets = packets.subspan(done);
+        burst.packets = packets.first(std::min(packets.size(), kEspBurst));
+        packets = packets.subspan(work(burst));
     }
 }
 
+}  // namespace
+
+void EspEngine::seal(
+    const EspKey& key, std::uint32_t spi, bool extended, std::span<EspPacket> packets
+) noexcept {
+    const EspBurst burst{
+        .key = *key.expanded_,
+        .scratch = impl_->scratch,
+        .manager = impl_->manager.get(),
+        .spi_be = swap_bytes(spi),
+        .extended = extended,
+        .packets = {}};
+    work_through(cipher_of(key.algorithm_).seal, burst, packets);
+}
+
 void EspEngine::open(const EspKey& key, bool extended, std::span<EspPacket> packets) noexcept {
-    while (!packets.empty()) {
-        const EspBurst burst{
-            .key = *key.expanded_,
-            .scratch = impl_->scratch,
-            .manager = impl_->manager.get(),
-            .spi_be = 0,
-            .extended = extended,
-            .packets = packets.first(std::min(packets.size(), kEspBurst))};
-        std::size_t done = burst.packets.size();
-        switch (key.algorithm_) {
-        case EspAlgorithm::aes_gcm_128:
-        case EspAlgorithm::aes_gcm_256:
-            open_gcm(burst);
-            break;
-        case EspAlgorithm::aes_gmac_128:
-        case EspAlgorithm::aes_gmac_256:
-            open_gmac(burst);
-            break;
-        case EspAlgorithm::aes_cbc_128_sha256:
-        case EspAlgorithm::aes_cbc_256_sha256:
-            done = open_cbc(burst);
-            break;
-        case EspAlgorithm::chacha20_poly1305:
-            open_chacha(burst);
-            break;
-        }
-        packets = packets.subspan(done);
-    }
+    const EspBurst burst{
+        .key = *key.expanded_,
+        .scratch = impl_->scratch,
+        .manager = impl_->manager.get(),
+        .spi_be = 0,
+        .extended = extended,
+        .packets = {}};
+    work_through(cipher_of(key.algorithm_).open, burst, packets);
 }
 
 }  // namespace culvert::tunnels

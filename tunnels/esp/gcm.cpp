@@ -80,16 +80,17 @@ void gmac(const EspBurst& burst, std::size_t i, std::byte* icv) noexcept {
 
 }  // namespace
 
-void seal_gcm(const EspBurst& burst) noexcept {
+std::size_t seal_gcm(const EspBurst& burst) noexcept {
     prepare_seal(burst);
     if (burst.extended) {
         gcm<IcvTo::packet, true>(burst, burst.key.gcm.seal);
     } else {
         gcm<IcvTo::packet, false>(burst, burst.key.gcm.seal);
     }
+    return burst.packets.size();
 }
 
-void open_gcm(const EspBurst& burst) noexcept {
+std::size_t open_gcm(const EspBurst& burst) noexcept {
     prepare_open(burst);
     if (burst.extended) {
         gcm<IcvTo::scratch, true>(burst, burst.key.gcm.open);
@@ -97,21 +98,24 @@ void open_gcm(const EspBurst& burst) noexcept {
         gcm<IcvTo::scratch, false>(burst, burst.key.gcm.open);
     }
     judge_icvs(burst);
+    return burst.packets.size();
 }
 
-void seal_gmac(const EspBurst& burst) noexcept {
+std::size_t seal_gmac(const EspBurst& burst) noexcept {
     prepare_seal(burst);
     for (std::size_t i = 0; i < burst.packets.size(); ++i) {
         gmac(burst, i, icv_of(burst.packets[i]));
     }
+    return burst.packets.size();
 }
 
-void open_gmac(const EspBurst& burst) noexcept {
+std::size_t open_gmac(const EspBurst& burst) noexcept {
     prepare_open(burst);
     for (std::size_t i = 0; i < burst.packets.size(); ++i) {
         gmac(burst, i, burst.scratch.icvs[i].data());
     }
     judge_icvs(burst);
+    return burst.packets.size();
 }
 
 }  // namespace culvert::tunnels
