@@ -98,10 +98,10 @@ public:
         }
     }
 
-    EspPacket packet(std::uint64_t sequence) const {
+    [[nodiscard]] EspPacket packet(std::uint64_t sequence) const {
         return {std::span(pieces_).first(memory_[1].empty() ? 1 : 2), sequence, false};
     }
-    Bytes read() const {
+    [[nodiscard]] Bytes read() const {
         Bytes bytes = memory_[0];
         bytes.insert(bytes.end(), memory_[1].begin(), memory_[1].end());
         return bytes;
