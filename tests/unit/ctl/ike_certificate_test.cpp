@@ -20,7 +20,7 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
-using vici::testing::Folder;
+using vici::testing::TemporaryFolder;
 
 /// O=Open vSwitch, CN=host1; the names "other" and "host1".
 constexpr const char* kNamed = "-----BEGIN CERTIFICATE-----\n"
@@ -75,7 +75,7 @@ protected:
         EXPECT_EQ(::chmod(path.c_str(), mode), 0);
         return path;
     }
-    Folder folder;
+    TemporaryFolder folder;
     unsigned count = 0;
 };
 

@@ -38,8 +38,8 @@ using ::testing::Not;
 using ::testing::SizeIs;
 using vici::Message;
 using vici::testing::FakeCharon;
-using vici::testing::Folder;
 using vici::testing::run_until;
+using vici::testing::TemporaryFolder;
 
 constexpr const char* kPeer = "192.0.2.2";
 
@@ -225,7 +225,7 @@ protected:
         return run([&] { return state(name) == IkeState::established; });
     }
 
-    Folder folder;
+    TemporaryFolder folder;
     std::string path = folder.file("vici");
     boost::asio::io_context io;
     std::optional<FakeCharon> charon;

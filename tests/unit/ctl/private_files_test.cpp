@@ -15,33 +15,22 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include "tests/unit/ctl/temporary_folder.hpp"
 #include "tests/unit/ctl/toml_texts.hpp"
 
 namespace culvert::ctl {
 namespace {
 
-using testing::HasSubstr;
-using testing::Not;
+using ::testing::HasSubstr;
+using ::testing::Not;
 using tunnels::EspAlgorithm;
 
 const std::string kKeyA(72, 'a');
 const std::string kKeyB = std::string(70, 'b') + "0F";
 
-class PrivateFiles : public testing::Test {
+class PrivateFiles : public ::testing::Test {
 protected:
-    PrivateFiles() {
-        std::string name =
-            (std::filesystem::temp_directory_path() / "culvert-keys-XXXXXX").string();
-        EXPECT_NE(::mkdtemp(name.data()), nullptr);
-        folder_ = name;
-    }
-    ~PrivateFiles() override { std::filesystem::remove_all(folder_); }
-    PrivateFiles(const PrivateFiles&) = delete;
-    PrivateFiles& operator=(const PrivateFiles&) = delete;
-
-    [[nodiscard]] std::string path(std::string_view name) const {
-        return (folder_ / name).string();
-    }
+    [[nodiscard]] std::string path(std::string_view name) const { return folder_.file(name); }
 
     std::string write(std::string_view name, std::string_view text, mode_t mode = 0600) {
         std::ofstream(path(name)) << text;
@@ -90,12 +79,12 @@ protected:
         const std::string front = path("culvert.toml") +
                                   ":8: [tunnel.esp] of \"t1\": key_in_file = \"" + path("in") +
                                   "\" ";
-        EXPECT_THAT(text, testing::StartsWith(front));
+        EXPECT_THAT(text, ::testing::StartsWith(front));
         return text.size() < front.size() ? text : text.substr(front.size());
     }
 
 private:
-    std::filesystem::path folder_;
+    testing::TemporaryFolder folder_;
 };
 
 TEST_F(PrivateFiles, KeysAreRead) {

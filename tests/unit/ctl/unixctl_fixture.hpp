@@ -27,30 +27,9 @@
 #include <unistd.h>
 
 #include "ctl/unixctl.hpp"
+#include "tests/unit/ctl/temporary_folder.hpp"
 
 namespace culvert::ctl::testing {
-
-/// A folder that is removed with everything in it.
-class TemporaryFolder {
-public:
-    TemporaryFolder() {
-        std::string name =
-            (std::filesystem::temp_directory_path() / "culvert-unixctl-XXXXXX").string();
-        EXPECT_NE(::mkdtemp(name.data()), nullptr);
-        path_ = name;
-        ::chmod(name.c_str(), 0755);
-    }
-    ~TemporaryFolder() { std::filesystem::remove_all(path_); }
-    TemporaryFolder(const TemporaryFolder&) = delete;
-    TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-
-    [[nodiscard]] std::string file(const std::string& name) const {
-        return (path_ / name).string();
-    }
-
-private:
-    std::filesystem::path path_;
-};
 
 /// Runs an io_context and, on its thread, a server. Everything that touches the server runs there.
 class Daemon {

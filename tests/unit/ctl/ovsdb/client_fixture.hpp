@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// For tests of the client: runs an io_context until something holds, and a server on a UNIX socket,
-// on the same thread, that says what the test wants.
+// For tests of the client: a server on a UNIX socket, on the test's own thread, that says what the
+// test wants.
 #pragma once
 
 #include <chrono>
-#include <cstdlib>
-#include <filesystem>
 #include <functional>
 #include <memory>
 #include <set>
@@ -23,45 +21,13 @@
 #include "ctl/json_stream.hpp"
 #include "ctl/ovsdb/client.hpp"
 #include "ctl/ovsdb/mirror.hpp"
+#include "tests/unit/ctl/run_until.hpp"
+#include "tests/unit/ctl/temporary_folder.hpp"
 
 namespace culvert::ctl::ovsdb::testing {
 
-/// A folder that is removed with everything in it. Its path is short, as a socket's must be.
-class Folder {
-public:
-    Folder() {
-        std::string name =
-            (std::filesystem::temp_directory_path() / "culvert-ovsdb-XXXXXX").string();
-        EXPECT_NE(::mkdtemp(name.data()), nullptr);
-        path_ = name;
-    }
-    ~Folder() { std::filesystem::remove_all(path_); }
-    Folder(const Folder&) = delete;
-    Folder& operator=(const Folder&) = delete;
-
-    [[nodiscard]] std::string file(const std::string& name) const {
-        return (path_ / name).string();
-    }
-
-private:
-    std::filesystem::path path_;
-};
-
-/// Runs handlers until `holds`; false when it does not within a minute, so that a defect fails a
-/// test and does not hang it.
-inline bool run_until(boost::asio::io_context& io, const std::function<bool()>& holds) {
-    const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(1);
-    while (!holds()) {
-        if (std::chrono::steady_clock::now() > end) {
-            return false;
-        }
-        if (io.stopped()) {
-            io.restart();
-        }
-        io.run_one_for(std::chrono::milliseconds(20));
-    }
-    return true;
-}
+using ctl::testing::run_until;
+using ctl::testing::TemporaryFolder;
 
 /// Plays an ovsdb-server that has one database, D, with a table T.
 class FakeServer {

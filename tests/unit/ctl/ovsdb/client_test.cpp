@@ -24,10 +24,10 @@ using ::testing::ElementsAre;
 using testing::fake_options;
 using testing::FakeServer;
 using testing::first_name;
-using testing::Folder;
 using ::testing::HasSubstr;
 using ::testing::Pair;
 using testing::run_until;
+using testing::TemporaryFolder;
 
 class OvsdbClient : public ::testing::Test {
 protected:
@@ -43,7 +43,7 @@ protected:
     static json row(const json& update) { return {{"T", {{FakeServer::kRow, update}}}}; }
     static json modified(const char* name) { return row({{"modify", {{"name", name}}}}); }
 
-    Folder folder;
+    TemporaryFolder folder;
     std::string path = folder.file("s");
     boost::asio::io_context io;
     std::optional<FakeServer> server{std::in_place, io, path};

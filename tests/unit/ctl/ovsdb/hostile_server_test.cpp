@@ -26,9 +26,9 @@ using nlohmann::json;
 using testing::fake_options;
 using testing::FakeServer;
 using testing::first_name;
-using testing::Folder;
 using ::testing::HasSubstr;
 using testing::run_until;
+using testing::TemporaryFolder;
 
 class HostileServer : public ::testing::Test {
 protected:
@@ -55,7 +55,7 @@ protected:
     }
     ClientOptions options() { return fake_options({"unix:" + path}); }
 
-    Folder folder;
+    TemporaryFolder folder;
     std::string path = folder.file("s");
     boost::asio::io_context io;
     FakeServer server{io, path};

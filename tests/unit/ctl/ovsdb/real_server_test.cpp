@@ -25,7 +25,6 @@ namespace {
 using nlohmann::json;
 using ::testing::ElementsAre;
 using testing::first_name;
-using testing::Folder;
 using testing::free_port;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -34,6 +33,7 @@ using testing::RealServer;
 using testing::run_tool;
 using testing::run_until;
 using testing::small_schema;
+using testing::TemporaryFolder;
 using testing::write_file;
 
 class OvsdbServer : public ::testing::Test {
@@ -65,7 +65,7 @@ protected:
     }
     [[nodiscard]] const Row& first() const { return client->replica().rows("T").begin()->second; }
 
-    Folder folder;
+    TemporaryFolder folder;
     std::string path = folder.file("s");
     std::string database = folder.file("d.db");
     std::string schema = folder.file("d.ovsschema");

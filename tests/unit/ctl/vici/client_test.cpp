@@ -20,10 +20,10 @@ namespace {
 using namespace std::string_literals;
 using ::testing::ElementsAre;
 using testing::FakeCharon;
-using testing::Folder;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using testing::run_until;
+using testing::TemporaryFolder;
 
 class ViciClient : public ::testing::Test {
 protected:
@@ -54,7 +54,7 @@ protected:
         return said.value_or("");
     }
 
-    Folder folder;
+    TemporaryFolder folder;
     std::string path = folder.file("s");
     boost::asio::io_context io;
     std::optional<Client> client;

@@ -1,14 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// For tests of what talks to charon: runs an io_context until something holds, and plays a charon
-// at a vici socket, on the same thread, that answers as the test wants and remembers what it was
-// asked.
+// For tests of what talks to charon: plays one at a vici socket, on the test's own thread, that
+// answers as the test wants and remembers what it was asked.
 #pragma once
 
 #include <array>
-#include <chrono>
-#include <cstdlib>
-#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
@@ -24,45 +20,13 @@
 #include <gtest/gtest.h>
 
 #include "ctl/vici/message.hpp"
+#include "tests/unit/ctl/run_until.hpp"
+#include "tests/unit/ctl/temporary_folder.hpp"
 
 namespace culvert::ctl::vici::testing {
 
-/// A folder that is removed with everything in it. Its path is short, as a socket's must be.
-class Folder {
-public:
-    Folder() {
-        std::string name =
-            (std::filesystem::temp_directory_path() / "culvert-vici-XXXXXX").string();
-        EXPECT_NE(::mkdtemp(name.data()), nullptr);
-        path_ = name;
-    }
-    ~Folder() { std::filesystem::remove_all(path_); }
-    Folder(const Folder&) = delete;
-    Folder& operator=(const Folder&) = delete;
-
-    [[nodiscard]] std::string file(const std::string& name) const {
-        return (path_ / name).string();
-    }
-
-private:
-    std::filesystem::path path_;
-};
-
-/// Runs handlers until `holds`; false when it does not within a minute, so that a defect fails a
-/// test and does not hang it.
-inline bool run_until(boost::asio::io_context& io, const std::function<bool()>& holds) {
-    const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(1);
-    while (!holds()) {
-        if (std::chrono::steady_clock::now() > end) {
-            return false;
-        }
-        if (io.stopped()) {
-            io.restart();
-        }
-        io.run_one_for(std::chrono::milliseconds(10));
-    }
-    return true;
-}
+using ctl::testing::run_until;
+using ctl::testing::TemporaryFolder;
 
 class FakeCharon {
 public:
