@@ -12,40 +12,22 @@ namespace {
 using dataplane::AdmissionQuestion;
 using dataplane::Admitted;
 
-constexpr std::array<std::string_view, 3> kTypes{"gre", "vxlan", "geneve"};
-
 using EspOpenTest = EspArrivals;
 
 TEST_F(EspOpenTest, EveryCipherTunnelAndModeIsOpened) {
-    for (const EspAlgorithm algorithm : kCiphers) {
-        for (const std::string_view type : kTypes) {
-            for (const bool v6 : {false, true}) {
-                for (const unsigned mode : {0U, 1U, 2U, 3U}) {
-                    SCOPED_TRACE(
-                        std::string(tunnels::row_of(algorithm).name) + " " + std::string(type) +
-                        (v6 ? " IPv6 " : " IPv4 ") + std::to_string(mode)
-                    );
-                    const std::uint16_t port = add_open(
-                        {.type = type, .v6 = v6},
-                        {.algorithm = algorithm,
-                         .tunnel_mode = (mode & 1U) != 0,
-                         .udp = (mode & 2U) != 0,
-                         .extended = mode != 3}
-                    );
-                    std::vector<Frame> inner;
-                    std::vector<Frame> frames;
-                    for (const std::size_t bytes : {46U, 47U, 61U, 100U, 1400U}) {
-                        inner.push_back(inner_frame({.bytes = bytes}));
-                        frames.push_back(arriving(port, inner.back()));
-                    }
-                    EXPECT_EQ(arrive(frames), inner);
-                    EXPECT_EQ(pairs.at(port).in->packets.load(), frames.size());
-                    EXPECT_EQ(pairs.at(port).in->highest(), frames.size());
-                    EXPECT_EQ(counters->ports[port].rx_packets.read(), frames.size());
-                }
-            }
+    for_each_form([&](const TunnelSpec& tunnel_spec, const EspSpec& spec) {
+        const std::uint16_t port = add_open(tunnel_spec, spec);
+        std::vector<Frame> inner;
+        std::vector<Frame> frames;
+        for (const std::size_t bytes : {46U, 47U, 61U, 100U, 1400U}) {
+            inner.push_back(inner_frame({.bytes = bytes}));
+            frames.push_back(arriving(port, inner.back()));
         }
-    }
+        EXPECT_EQ(arrive(frames), inner);
+        EXPECT_EQ(pairs.at(port).in->packets.load(), frames.size());
+        EXPECT_EQ(pairs.at(port).in->highest(), frames.size());
+        EXPECT_EQ(counters->ports[port].rx_packets.read(), frames.size());
+    });
     EXPECT_EQ(dropped_in_all(), 0U);
 }
 

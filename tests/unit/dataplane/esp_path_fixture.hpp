@@ -4,9 +4,12 @@
 // ReferenceEsp. sealed() is what the remote host sends, opened() reads what it receives.
 #pragma once
 
+#include <array>
 #include <map>
 #include <memory>
 #include <optional>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "dataplane/packet_marks.hpp"
@@ -35,6 +38,34 @@ inline constexpr std::array kCiphers{
     EspAlgorithm::aes_cbc_128_sha256,
     EspAlgorithm::aes_cbc_256_sha256,
     EspAlgorithm::chacha20_poly1305};
+
+inline constexpr std::array<std::string_view, 3> kTunnelTypes{"gre", "vxlan", "geneve"};
+
+/// Calls `visit(TunnelSpec, EspSpec)` for every cipher with every type of tunnel over IPv4 and
+/// IPv6, in transport and tunnel mode, in UDP and not.
+template <class Visit>
+void for_each_form(const Visit& visit) {
+    for (const EspAlgorithm algorithm : kCiphers) {
+        for (const std::string_view type : kTunnelTypes) {
+            for (const bool v6 : {false, true}) {
+                for (const unsigned mode : {0U, 1U, 2U, 3U}) {
+                    SCOPED_TRACE(
+                        std::string(tunnels::row_of(algorithm).name) + " " + std::string(type) +
+                        (v6 ? " IPv6 " : " IPv4 ") + std::to_string(mode)
+                    );
+                    visit(
+                        TunnelSpec{.type = type, .v6 = v6},
+                        EspSpec{
+                            .algorithm = algorithm,
+                            .tunnel_mode = (mode & 1U) != 0,
+                            .udp = (mode & 2U) != 0,
+                            .extended = mode != 3}
+                    );
+                }
+            }
+        }
+    }
+}
 
 class EspPath : public TunnelPath {
 protected:

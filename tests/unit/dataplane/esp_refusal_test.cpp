@@ -10,8 +10,6 @@ namespace culvert::testing {
 
 namespace {
 
-constexpr std::array<std::string_view, 3> kTypes{"gre", "vxlan", "geneve"};
-
 using EspRefusalTest = EspArrivals;
 
 TEST_F(EspRefusalTest, AChangedBitAnywhereIsNotAccepted) {
@@ -191,7 +189,7 @@ TEST_F(EspRefusalTest, ShortNumbersDoNotWrap) {
 }
 
 TEST_F(EspRefusalTest, AClearPacketOfAnEncryptedTunnelIsNotAccepted) {
-    for (const std::string_view type : kTypes) {
+    for (const std::string_view type : kTunnelTypes) {
         const std::uint16_t port = add_open({.type = type});
         const Frame clear = wrap(port, inner_frame());
         const std::uint64_t before = dropped(DropReason::esp_required, port);

@@ -12,8 +12,6 @@ namespace {
 
 using dataplane::GsoType;
 
-constexpr std::array<std::string_view, 3> kTypes{"gre", "vxlan", "geneve"};
-
 class EspSealTest : public EspPath {
 protected:
     /// What stands behind the outer IP header of a clear packet of the tunnel at `port`.
@@ -83,33 +81,17 @@ protected:
 };
 
 TEST_F(EspSealTest, EveryCipherTunnelAndModeIsReadByAnIndependentReceiver) {
-    for (const EspAlgorithm algorithm : kCiphers) {
-        for (const std::string_view type : kTypes) {
-            for (const bool v6 : {false, true}) {
-                for (const unsigned mode : {0U, 1U, 2U, 3U}) {
-                    SCOPED_TRACE(
-                        std::string(tunnels::row_of(algorithm).name) + " " + std::string(type) +
-                        (v6 ? " IPv6 " : " IPv4 ") + std::to_string(mode)
-                    );
-                    const std::uint16_t port = add_encrypted(
-                        {.type = type, .v6 = v6},
-                        {.algorithm = algorithm,
-                         .tunnel_mode = (mode & 1U) != 0,
-                         .udp = (mode & 2U) != 0,
-                         .extended = mode != 3}
-                    );
-                    std::vector<Frame> frames;
-                    for (const std::size_t bytes : {46U, 47U, 61U, 100U, 1400U}) {
-                        frames.push_back(outgoing({.bytes = bytes}));
-                    }
-                    expect_sealed(port, frames);
-                    const auto& sa = *pairs.at(port).out;
-                    EXPECT_EQ(sa.next(), 1 + frames.size());
-                    EXPECT_EQ(sa.packets.load(), frames.size());
-                }
-            }
+    for_each_form([&](const TunnelSpec& tunnel_spec, const EspSpec& spec) {
+        const std::uint16_t port = add_encrypted(tunnel_spec, spec);
+        std::vector<Frame> frames;
+        for (const std::size_t bytes : {46U, 47U, 61U, 100U, 1400U}) {
+            frames.push_back(outgoing({.bytes = bytes}));
         }
-    }
+        expect_sealed(port, frames);
+        const auto& sa = *pairs.at(port).out;
+        EXPECT_EQ(sa.next(), 1 + frames.size());
+        EXPECT_EQ(sa.packets.load(), frames.size());
+    });
     EXPECT_EQ(dropped_in_all(), 0U);
 }
 
