@@ -25,6 +25,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 # pylint: disable=wrong-import-position
+from netlab import charon  # noqa: E402
 from netlab.daemon import Build  # noqa: E402
 from netlab.lab import Lab, LabError, require_root_and_tools  # noqa: E402
 from netlab.measure import iperf  # noqa: E402
@@ -132,8 +133,8 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     arguments = parse_arguments()
     build = Build(arguments.build)
-    tools = {"iperf3": "iperf3", "swanctl": "strongswan-swanctl", **OVS_TOOLS}
-    missing = require_root_and_tools(tools) + build.missing()
+    tools = {"iperf3": "iperf3", **OVS_TOOLS}
+    missing = require_root_and_tools(tools) + build.missing() + charon.missing()
     if missing:
         print("\n".join(missing), file=sys.stderr)
         return 2

@@ -12,19 +12,18 @@ it carries no GRE and no Ethernet header, and passes one switch less at each end
 
 from __future__ import annotations
 
-import pathlib
 import secrets
 
+from netlab.charon import LIBIPSEC, Charon
 from netlab.daemon import Build
-from netlab.lab import Lab, Namespace, run, wait_until
+from netlab.lab import Lab, Namespace
 from netlab.measure import wait_for_ping
 from netlab.peers import OvsPeer
+from netlab.sealed import encrypt_pair
 from netlab.topology import (
     DEFAULT_KEY,
     UNDERLAY_MTU,
     VM_MTU,
-    Host,
-    connect,
     tunnel_pair,
     underlay_address,
     vm_address,
@@ -48,113 +47,41 @@ def culvert(lab: Lab, build: Build, kind: str) -> Machines:
 
 def culvert_esp(lab: Lab, build: Build, kind: str) -> Machines:
     """The same with ESP by AES-GCM-128, which is what libipsec agrees on."""
-    hosts = tuple(Host(lab, build, index, trains=True) for index in (1, 2))
-    connect(*hosts)
-    keys = {}
-    for index in (1, 2):
-        keys[index] = lab.directory / f"{index}.key"
-        keys[index].touch(mode=0o600)
-        keys[index].write_text(secrets.token_hex(20) + "\n", encoding="ascii")
+    hosts = tunnel_pair(lab, build, kind, 4, start=False, trains=True)
+    encrypt_pair(*hosts, algorithm="aes-gcm-128")
     for host in hosts:
-        other = 3 - host.index
-        host.add_vm(host.index)
-        host.config.daemon["state_dir"] = str(lab.directory / f"state{host.index}")
-        host.add_tunnel(
-            *("t0", kind, underlay_address(other, 4)),
-            esp={
-                "algorithm": "aes-gcm-128",
-                "spi_in": 0x1000 + host.index,
-                "spi_out": 0x1000 + other,
-                "key_in_file": str(keys[host.index]),
-                "key_out_file": str(keys[other]),
-            },
-        )
         host.start()
     return hosts[0].vms[0].ns, hosts[1].vms[0].ns
-
-
-_STRONGSWAN = """charon {{
-    load = random nonce aes sha1 sha2 hmac gmp curve25519 openssl kdf gcm pem pkcs1 x509 pubkey kernel-libipsec kernel-netlink socket-default vici
-    plugins {{
-        vici {{
-            socket = unix://{vici}
-        }}
-        kernel-libipsec {{
-            load = yes
-        }}
-    }}
-}}
-"""
-_SWANCTL = """connections {{
-    peer {{
-        version = 2
-        local_addrs = {local}
-        remote_addrs = {remote}
-        encap = yes
-        proposals = aes128gcm16-prfsha256-x25519
-        local {{
-            auth = psk
-        }}
-        remote {{
-            auth = psk
-        }}
-        children {{
-            vms {{
-                local_ts = {local_vm}/32
-                remote_ts = {remote_vm}/32
-                esp_proposals = aes128gcm16
-            }}
-        }}
-    }}
-}}
-secrets {{
-    ike-peer {{
-        secret = "{secret}"
-    }}
-}}
-"""
-
-
-def _charon(lab: Lab, host: Namespace, index: int, secret: str) -> list[str]:
-    """Starts the daemon; the words with which `swanctl` reaches it."""
-    folder: pathlib.Path = lab.directory / f"charon{index}"
-    folder.mkdir()
-    vici, other = folder / "vici", 3 - index
-    settings = folder / "strongswan.conf"
-    settings.write_text(_STRONGSWAN.format(vici=vici), encoding="ascii")
-    (folder / "swanctl.conf").write_text(
-        _SWANCTL.format(
-            local=underlay_address(index, 4),
-            remote=underlay_address(other, 4),
-            local_vm=vm_address(index, 4),
-            remote_vm=vm_address(other, 4),
-            secret=secret,
-        ),
-        encoding="ascii",
-    )
-    # It writes its pid below /run, as any other charon of the machine does.
-    host.spawn(
-        *("sh", "-c", "mount -t tmpfs tmpfs /run && exec /usr/lib/ipsec/charon"),
-        name=f"charon{index}",
-        env={"STRONGSWAN_CONF": str(settings)},
-    )
-    wait_until(vici.exists, f"charon {index} listens")
-    swanctl = ["ip", "netns", "exec", host.full_name, "env", f"SWANCTL_DIR={folder}", "swanctl"]
-    load = ["--load-all", "--noprompt", "--uri", f"unix://{vici}", "--file", folder / "swanctl.conf"]
-    run([*swanctl, *map(str, load)])
-    return [*swanctl, "--uri", f"unix://{vici}"]
 
 
 def libipsec(lab: Lab, _build: Build, _kind: str) -> Machines:
     hosts = lab.namespace("s1"), lab.namespace("s2")
     lab.wire(hosts[0], "eth0", hosts[1], "eth0", mtu=UNDERLAY_MTU)
     secret = secrets.token_hex(16)
-    swanctl = []
+    charons = []
     for index, host in enumerate(hosts, 1):
         host.add_address("eth0", f"{underlay_address(index, 4)}/24")
         host.add_address("lo", f"{vm_address(index, 4)}/32")
-        swanctl = _charon(lab, host, index, secret)
-    run([*swanctl[:-2], "--initiate", "--child", "vms", *swanctl[-2:]])
+        charon = Charon(host, first_plugins=LIBIPSEC).start()
+        vms = {
+            "local_ts": [f"{vm_address(index, 4)}/32"],
+            "remote_ts": [f"{vm_address(3 - index, 4)}/32"],
+            "esp_proposals": ["aes128gcm16"],
+        }
+        peer = {
+            "version": 2,
+            "local_addrs": [underlay_address(index, 4)],
+            "remote_addrs": [underlay_address(3 - index, 4)],
+            "encap": "yes",
+            "proposals": ["aes128gcm16-prfsha256-ecp256"],
+            "local": {"auth": "psk"},
+            "remote": {"auth": "psk"},
+            "children": {"vms": vms},
+        }
+        charon.ask("load-conn", {"peer": peer})
+        charon.ask("load-shared", {"id": "peer", "type": "IKE", "data": secret})
+        charons.append(charon)
+    charons[0].ask("initiate", {"child": "vms", "timeout": 20000})
     return hosts
 
 

@@ -26,6 +26,9 @@ _PLUGINS = (
     "random nonce aes sha1 sha2 hmac kdf gcm openssl pem pkcs1 pkcs8 x509 pubkey "
     "constraints revocation kernel-netlink socket-default vici"
 )
+# ESP of charon's own (package libcharon-extra-plugins), which has to come before the kernel's; and
+# before strongSwan's own ciphers OpenSSL's, which use the CPU's.
+LIBIPSEC = "openssl kernel-libipsec"
 
 
 def missing() -> list[str]:
@@ -133,7 +136,7 @@ class Vici:
 class Charon:
     """One daemon."""
 
-    def __init__(self, host: Namespace, name: str = "") -> None:
+    def __init__(self, host: Namespace, name: str = "", first_plugins: str = "") -> None:
         self.host = host
         self.name = name or f"{host.name}-charon"
         self.directory = host.lab.directory / self.name
@@ -142,7 +145,7 @@ class Charon:
         self.log_path = self.directory / "log"
         (self.directory / "strongswan.conf").write_text(
             f"""charon {{
-  load = {_PLUGINS}
+  load = {first_plugins} {_PLUGINS}
   retransmit_timeout = 1
   plugins {{
     vici {{

@@ -9,48 +9,39 @@ import pathlib
 import secrets
 from collections.abc import Iterable
 
-from scapy.layers.ipsec import ESP, SecurityAssociation
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 
+from netlab.esp import ESP_PROTOCOL, GRE_PROTOCOL, UDP_PROTOCOL, Sa
 from netlab.frames import ETHERTYPE_IPV4, ETHERTYPE_IPV6, Seen
 from netlab.topology import Host
-
-IP_PROTOCOL_ESP = 50
-IP_PROTOCOL_GRE = 47
-IP_PROTOCOL_UDP = 17
-KEY_BYTES = {"aes-gcm-128": 20, "aes-gcm-256": 36, "chacha20-poly1305": 36,
-             "aes-cbc-128-sha256": 48, "aes-cbc-256-sha256": 64}
 
 
 @dataclasses.dataclass(frozen=True)
 class Direction:
-    """One SA of a pair, as both ends have it."""
+    """One SA of a pair, as both ends have it. Its numbers have 32 bits for scapy, and open() and
+    seal() add the rest (not with AES-CBC, of which scapy does not authenticate the high half)."""
 
-    spi: int
-    key: bytes
-    algorithm: str
+    sa: Sa
     path: pathlib.Path
 
-    def association(self) -> SecurityAssociation:
-        """As scapy has it; without 64-bit numbers, which open() and seal() add (not with AES-CBC, of
-        which scapy does not authenticate the high half)."""
-        if self.algorithm.startswith("aes-cbc"):
-            return SecurityAssociation(
-                ESP, spi=self.spi, crypt_algo="AES-CBC", crypt_key=self.key[:-32],
-                auth_algo="SHA2-256-128", auth_key=self.key[-32:])
-        name = "AES-GCM" if self.algorithm.startswith("aes") else "CHACHA20-POLY1305"
-        return SecurityAssociation(ESP, spi=self.spi, crypt_algo=name, crypt_key=self.key)
+    @property
+    def spi(self) -> int:
+        return self.sa.spi
+
+    @property
+    def algorithm(self) -> str:
+        return self.sa.algorithm.name
 
     def open(self, frame: bytes, extended: bool = True) -> Packet:
         """The IP packet that was sealed into a frame; raises when it is not authentic."""
-        return self.association().decrypt(
+        return self.sa.scapy().decrypt(
             Ether(frame).payload, esn_en=extended or None, esn=0)
 
     def seal(self, packet: Packet, sequence: int, extended: bool = True) -> Packet:
         cbc = self.algorithm.startswith("aes-cbc")
         iv = secrets.token_bytes(16) if cbc else sequence.to_bytes(8, "big")
-        return self.association().encrypt(
+        return self.sa.scapy().encrypt(
             packet, seq_num=sequence, iv=iv, esn_en=extended or None, esn=0)
 
 
@@ -58,11 +49,9 @@ def make_direction(
     directory: pathlib.Path, name: str, spi: int, algorithm: str = "aes-gcm-256"
 ) -> Direction:
     """A new key in a file that is its owner's alone."""
-    key = secrets.token_bytes(KEY_BYTES[algorithm])
-    path = directory / f"{name}.key"
-    path.touch(mode=0o600)
-    path.write_text(key.hex() + "\n", encoding="ascii")
-    return Direction(spi, key, algorithm, path)
+    direction = Direction(Sa.fresh(spi, algorithm, esn=False), directory / f"{name}.key")
+    direction.sa.write_key(direction.path)
+    return direction
 
 
 def encrypt(host: Host, tunnel: str, outward: Direction, inward: Direction, **keys: object) -> None:
@@ -99,12 +88,12 @@ def protocol_of(frame: bytes) -> int | None:
 
 
 def is_esp(frame: bytes) -> bool:
-    return protocol_of(frame) == IP_PROTOCOL_ESP
+    return protocol_of(frame) == ESP_PROTOCOL
 
 
 def is_clear_tunnel(frame: bytes) -> bool:
     """GRE, or UDP, which on these wires only tunnels send."""
-    return protocol_of(frame) in (IP_PROTOCOL_GRE, IP_PROTOCOL_UDP)
+    return protocol_of(frame) in (GRE_PROTOCOL, UDP_PROTOCOL)
 
 
 def spi_and_sequence(frame: bytes) -> tuple[int, int]:
