@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tunnels/checksum.hpp"
+#include "tunnels/esp/esp.hpp"
 #include "tunnels/headers.hpp"
 #include "tunnels/outer.hpp"
 #include "tunnels/too_big.hpp"
@@ -32,7 +33,7 @@ void check(std::span<const std::byte> packet) {
     require(result->mtu >= (v4 ? 68U : 1280U));
     require(!v4 || (result->mtu <= 0xffff && result->local.is_v4() && result->remote.is_v4()));
     const bool udp = result->ip_protocol == kIpProtocolUdp;
-    require(udp || result->ip_protocol == kIpProtocolGre);
+    require(udp || result->ip_protocol == kIpProtocolGre || result->ip_protocol == kIpProtocolEsp);
     require(udp || (result->udp_source == 0 && result->udp_destination == 0));
     // An outer and a quoted header, that of ICMP, and 8 bytes.
     require(packet.size() >= (v4 ? 20 + 8 + 20 + 8 : 40 + 8 + 40 + 8));
