@@ -117,7 +117,7 @@ def test_what_is_on_the_wire_opens_with_the_keys(
     for host in (a, b):
         assert host.daemon.drops("t0") == {}
         for text in (host.daemon.ctl("sa", "show").stdout, host.daemon.log()):
-            assert forth.key.hex() not in text and back.key.hex() not in text
+            assert forth.sa.key.hex() not in text and back.sa.key.hex() not in text
 
 
 def test_large_packets_are_carried_and_path_mtu_is_told(lab: Lab, build: Build) -> None:
