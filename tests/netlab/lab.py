@@ -18,7 +18,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNET = 0x40000000
@@ -91,10 +91,11 @@ def _die_with_parent() -> None:
 class Process:
     """A child of ours; its output goes to a file that failure reports show."""
 
-    def __init__(self, name: str, child: subprocess.Popen, log: pathlib.Path) -> None:
+    def __init__(self, name: str, child: subprocess.Popen, log: pathlib.Path, end_signal: int) -> None:
         self.name = name
         self.child = child
         self.log = log
+        self.end_signal = end_signal  # What the laboratory ends it by.
 
     @property
     def pid(self) -> int:
@@ -193,6 +194,18 @@ def _setns(descriptor: int) -> None:
         raise OSError(number, f"setns: {os.strerror(number)}")
 
 
+def kill_inside(pids: Iterable[int], kind: str, number: int) -> None:
+    """Ends those of `pids` that are in the namespace of this kind ("net", "pid") and number."""
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            handle = os.pidfd_open(pid)  # From here on the pid cannot change its owner.
+            try:
+                if os.stat(f"/proc/{pid}/ns/{kind}").st_ino == number:
+                    signal.pidfd_send_signal(handle, signal.SIGKILL)
+            finally:
+                os.close(handle)
+
+
 class Lab:
     """Context manager that owns the namespaces, processes and files of one laboratory."""
 
@@ -248,9 +261,9 @@ class Lab:
     def _remove_everything(self) -> None:
         try:
             for process in reversed(self.processes):
-                process.send_signal(signal.SIGTERM)
+                process.send_signal(process.end_signal)
             for process in reversed(self.processes):
-                process.stop()
+                process.stop(process.end_signal)
             for namespace in self.namespaces.values():
                 self._kill_strays(namespace)
                 run(["ip", "netns", "del", namespace.full_name], check=False)
@@ -267,14 +280,7 @@ class Lab:
             ours = os.stat(_NETNS_FOLDER / namespace.full_name)
         except FileNotFoundError:
             return
-        for pid in namespace.pids():
-            with contextlib.suppress(OSError):
-                handle = os.pidfd_open(pid)  # From here on the pid cannot change its owner.
-                try:
-                    if os.stat(f"/proc/{pid}/ns/net").st_ino == ours.st_ino:
-                        signal.pidfd_send_signal(handle, signal.SIGKILL)
-                finally:
-                    os.close(handle)
+        kill_inside(namespace.pids(), "net", ours.st_ino)
 
     def namespace(self, name: str) -> Namespace:
         """Creates a namespace with its loopback up."""
@@ -319,6 +325,7 @@ class Lab:
         env: Mapping[str, str] | None = None,
         stdin: int = subprocess.DEVNULL,
         stdout: int | None = None,
+        end_signal: int = signal.SIGTERM,
     ) -> Process:
         """Starts a child. Its output goes to a log file, unless `stdout` says otherwise."""
         log = self.directory / f"{name}-{len(self.processes)}.log"
@@ -332,7 +339,7 @@ class Lab:
                 start_new_session=True,  # Ctrl-C is for us; children are ended in order.
                 preexec_fn=_die_with_parent,
             )
-            process = Process(name, child, log)
+            process = Process(name, child, log, end_signal)
             self.processes.append(process)
         return process
 
