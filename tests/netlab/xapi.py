@@ -5,17 +5,19 @@ with records, and makes it fail, be slow, or die.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
 import pathlib
-import signal
 import socket
 from collections.abc import Callable
+from typing import Protocol
 
 from netlab.lab import LabError, Process, wait_until
 from netlab.xen_records import Records
 
+PROGRAM_IN_ROOT = "/usr/libexec/xapi-stand-in"
 PROGRAM = pathlib.Path(__file__).with_name("xapi_server.py")
 SOCKET_G1 = "/var/xapi/xapi"
 SOCKET_G2 = "/var/lib/xcp/xapi"
@@ -41,6 +43,14 @@ class _Connection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
+class Root(Protocol):
+    """What is needed of netlab.private_root."""
+
+    def write(self, inside: str, text: str, mode: int = 0o644) -> None: ...
+
+    def spawn(self, *argv: object, **options: object) -> Process: ...
+
+
 class Xapi:
     """`spawn` is that of a Namespace or of a private root: spawn(*argv, name=..., env=...)."""
 
@@ -62,6 +72,12 @@ class Xapi:
         self._program = program
         self._session: str | None = None
         self._starts = 0
+
+    @classmethod
+    def in_root(cls, root: Root, records: Records) -> Xapi:
+        """The one of a private root, at the host's own paths."""
+        root.write(PROGRAM_IN_ROOT, PROGRAM.read_text(encoding="utf-8"), 0o755)
+        return cls(root.spawn, records, program=pathlib.Path(PROGRAM_IN_ROOT))
 
     # its life
 
@@ -87,11 +103,15 @@ class Xapi:
             return False
         return True
 
-    def stop(self, number: int = signal.SIGTERM) -> None:
-        """Its records are kept for the next start; its socket stays and refuses connections."""
+    def stop(self) -> None:
+        """It dies, and plugins that run go on alone. Its records are kept for the next start; its
+        socket stays and refuses connections."""
         assert self.process is not None
         self._tables = self.tables()
-        self.process.stop(number)
+        # Not by a signal, which would end only the program that entered the private root for it.
+        with contextlib.suppress(http.client.RemoteDisconnected, ConnectionError):
+            self.control("die")
+        self.process.wait()
         self.process = None
 
     # the driver's side

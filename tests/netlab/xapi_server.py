@@ -165,6 +165,8 @@ class Xapi:
                     return sorted(self.sessions)
                 case "end-sessions":
                     self.sessions.clear()
+                case "die":
+                    os._exit(0)
                 case other:
                     raise ValueError(f"no such order: {other}")
         return None
@@ -262,15 +264,15 @@ class Xapi:
         if action == "remove" and field.startswith("from_"):
             self._field(kind, first, field[5:], unknown).pop(arguments[1], None)
             return None
+        if action not in ("get", "set"):
+            raise unknown
         value = self._field(kind, first, field, unknown)
         if action == "get":
             return value
-        if action == "set":
-            given = arguments[1]
-            whole = isinstance(value, int) and not isinstance(value, bool)
-            self._record(kind, first)[field] = int(given) if whole else given
-            return None
-        raise unknown
+        given = arguments[1]
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        self._record(kind, first)[field] = int(given) if whole else given
+        return None
 
     def _field(self, kind: str, ref: str, field: str, unknown: Failure) -> object:
         record = self._record(kind, ref)
