@@ -20,13 +20,14 @@ from collections.abc import Mapping
 
 from netlab.daemon import Build
 from netlab.lab import LabError, Namespace, Process, kill_inside, run, wait_until
+from netlab.xen_records import HOST_UUID
 
 XEN_FILES = pathlib.Path(__file__).resolve().parent / "xen_files"
 COMPONENTS = ("xenserver", "modules")
 G1 = "G1"  # SysV init and interface-reconfigure
 G2 = "G2"  # systemd and xcp-networkd
-INSTALLATION_UUID = "11111111-2222-4333-8444-555555555555"
 PRODUCTS = {G1: ("XenServer", "6.2.0", "70446c"), G2: ("XCP-ng", "8.3.0", "cloud")}
+DATABASES = {G1: "/etc/openvswitch", G2: "/run/openvswitch"}  # The folder of conf.db.
 PATH = "/sbin:/bin:/usr/sbin:/usr/bin"
 _PYTHON = "usr/lib/python3/dist-packages"
 _SCRIPTS = "usr/share/openvswitch/scripts"
@@ -62,6 +63,7 @@ _HIDDEN = (
     *("etc/openvswitch", "etc/default/openvswitch-switch", "var/lib/openvswitch", "var/log/openvswitch"),
     *("var/lib/culvert", "var/xapi", "var/lib/xcp", "etc/culvert", "run"),
     *(f"etc/rc{level}.d" for level in "0123456S"),
+    "etc/systemd/system",
 )
 
 _MOUNT = r"""
@@ -119,12 +121,16 @@ def _stage(build: Build, generation: str, folder: pathlib.Path) -> None:
     # As on the host, the daemon is a file and not a choice of update-alternatives.
     shutil.copyfile("/usr/lib/openvswitch-switch/ovs-vswitchd", folder / "usr/sbin/ovs-vswitchd")
     (folder / "usr/sbin/ovs-vswitchd").chmod(0o755)
+    if generation == G2:
+        # Its package is built with the database in memory.
+        library = pathlib.Path("/", _SCRIPTS, "ovs-lib").read_text(encoding="utf-8")
+        (folder / _SCRIPTS / "ovs-lib").write_text(library.replace(DATABASES[G1], DATABASES[G2]), encoding="utf-8")
     brand, version, number = PRODUCTS[generation]
     inventory = {
         "PRODUCT_BRAND": brand,
         "PRODUCT_VERSION": version,
         "BUILD_NUMBER": number,
-        "INSTALLATION_UUID": INSTALLATION_UUID,
+        "INSTALLATION_UUID": HOST_UUID,
         "MANAGEMENT_INTERFACE": "xenbr0",
         "CURRENT_INTERFACES": "xenbr0",
     }
@@ -165,8 +171,9 @@ class PrivateRoot(Namespace):
         self.lab.reporters.append(self.report)
         if generation == G1:
             for script in ("openvswitch", "management-interface"):
-                if self.exists(f"/etc/init.d/{script}"):
-                    self.run("chkconfig", "--add", script)
+                self.run("chkconfig", "--add", script)
+        else:
+            self.run("systemctl", "enable", "openvswitch", "openvswitch-xapi-sync")
         self._power_on()
 
     @property
@@ -295,16 +302,20 @@ class PrivateRoot(Namespace):
         return sorted(link.name for link in folder.iterdir() if link.name.startswith(kind))
 
     def boot(self, until: str = "") -> dict[str, subprocess.CompletedProcess[str]]:
-        """Starts the services in the host's order, up to the one named `until`; by name, how each went.
-        On G1 these are the S links of level 3, on G2 the enabled units."""
-        return self._go_through(3, "S", "start", until)
+        """Starts the services in the host's order, up to the one named `until`: the S links of level 3,
+        or the enabled units. Says how each script went, or how systemctl did."""
+        if self.generation == G1:
+            return self._go_through(3, "S", "start", until)
+        return {"systemctl": self.run("systemctl", "boot", *([until] if until else []), check=False)}
 
-    def shut_down(self, until: str = "") -> dict[str, subprocess.CompletedProcess[str]]:
-        """Stops them in the host's order, as `reboot` does not."""
-        return self._go_through(6, "K", "stop", until)
+    def shut_down(self) -> dict[str, subprocess.CompletedProcess[str]]:
+        """Stops them in the host's order, as `reboot` alone does not."""
+        if self.generation == G1:
+            return self._go_through(6, "K", "stop")
+        return {"systemctl": self.run("systemctl", "halt", check=False)}
 
     def _go_through(
-        self, level: int, kind: str, verb: str, until: str
+        self, level: int, kind: str, verb: str, until: str = ""
     ) -> dict[str, subprocess.CompletedProcess[str]]:
         done = {}
         for link in self._links(level, kind):
@@ -315,6 +326,10 @@ class PrivateRoot(Namespace):
         return done
 
     # the database
+
+    @property
+    def database(self) -> str:
+        return f"{DATABASES[self.generation]}/conf.db"
 
     def vsctl(self, *arguments: object, **options: object) -> str:
         """Stock ovs-vsctl on the host's database."""
