@@ -22,6 +22,7 @@
 
 #include "ctl/plan.hpp"
 #include "tests/unit/ctl/toml_texts.hpp"
+#include "tests/unit/source_dir.hpp"
 
 namespace culvert::ctl {
 
@@ -140,7 +141,7 @@ TEST(ConfigKeys, EveryKeyIsReadByTheParser) {
 }
 
 std::filesystem::path tree() {
-    return std::filesystem::path(__FILE__).parent_path().parent_path().parent_path().parent_path();
+    return tests::source_dir();
 }
 
 std::string contents(const std::filesystem::path& path) {

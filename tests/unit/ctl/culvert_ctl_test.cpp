@@ -5,7 +5,6 @@
 #include <array>
 #include <atomic>
 #include <csignal>
-#include <filesystem>
 #include <map>
 #include <regex>
 #include <string>
@@ -21,6 +20,7 @@
 #include <unistd.h>
 
 #include "tests/unit/ctl/unixctl_fixture.hpp"
+#include "tests/unit/source_dir.hpp"
 
 namespace culvert::ctl {
 namespace {
@@ -388,10 +388,9 @@ class CulvertCtlCompletion : public ::testing::Test {
 protected:
     /// What bash offers for the last of `words`.
     static std::string offered(const std::string& words) {
-        const auto script = std::filesystem::path(__FILE__).parent_path() /
-                            "../../../ctl/completion/culvert-ctl.bash";
+        const std::string script = tests::source_dir() + "/ctl/completion/culvert-ctl.bash";
         const Outcome outcome = run_shell(
-            "bash -c '. " + script.string() + "; COMP_WORDS=(" CULVERT_CTL_BINARY " " + words +
+            "bash -c '. " + script + "; COMP_WORDS=(" CULVERT_CTL_BINARY " " + words +
             "); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _culvert_ctl; echo \"${COMPREPLY[*]}\"'"
         );
         EXPECT_EQ(outcome.status, 0);

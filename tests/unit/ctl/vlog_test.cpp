@@ -23,6 +23,7 @@
 #include "ctl/log_pattern.hpp"
 #include "ctl/syslog_sender.hpp"
 #include "tests/unit/ctl/unixctl_fixture.hpp"
+#include "tests/unit/source_dir.hpp"
 
 namespace culvert::ctl {
 namespace {
@@ -283,9 +284,8 @@ TEST_F(Vlog, EveryAreaOfTheSourcesCanBeSetBeforeItSaysAnything) {
     const std::vector<std::string> areas = log_areas();
     unsigned calls = 0;
     for (const char* folder : {"/ctl", "/dataplane", "/firewall"}) {
-        for (const auto& entry : std::filesystem::recursive_directory_iterator(
-                 std::string(CULVERT_SOURCE_DIR) + folder
-             )) {
+        for (const auto& entry :
+             std::filesystem::recursive_directory_iterator(tests::source_dir() + folder)) {
             if (entry.path().extension() != ".cpp") {
                 continue;
             }

@@ -13,6 +13,8 @@
 #include <string_view>
 #include <vector>
 
+#include "tests/unit/source_dir.hpp"
+
 namespace culvert::tests {
 
 using Bytes = std::vector<std::byte>;
@@ -40,7 +42,7 @@ inline Bytes from_hex(std::string_view text) {
 
 /// The frame in tests/vectors/`name`.hex; lines that start with '#' name its producer.
 inline Bytes vector_file(const std::string& name) {
-    const std::string path = std::string(CULVERT_SOURCE_DIR) + "/tests/vectors/" + name + ".hex";
+    const std::string path = source_dir() + "/tests/vectors/" + name + ".hex";
     std::ifstream file(path);
     if (!file) {
         throw std::runtime_error("cannot open the test vector " + path);
