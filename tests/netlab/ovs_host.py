@@ -30,7 +30,28 @@ def _plain(value: object) -> object:
     return value
 
 
-class OvsHost:
+class Database:
+    """Reads rows by stock ovs-vsctl."""
+
+    def vsctl(self, *arguments: object, **options: object) -> str:
+        raise NotImplementedError
+
+    def rows(self, table: str, *columns: str) -> list[dict]:
+        """Every row, with Python values (see _plain)."""
+        options = [f"--columns={','.join(columns)}"] if columns else []
+        text = self.vsctl("--no-wait", "--format=json", *options, "list", table)
+        answer = json.loads(text)
+        return [dict(zip(answer["headings"], map(_plain, row))) for row in answer["data"]]
+
+    def row(self, table: str, name: str, *columns: str) -> dict:
+        wanted = ("name", *columns) if columns else ()
+        found = [row for row in self.rows(table, *wanted) if row["name"] == name]
+        if len(found) != 1:
+            raise LabError(f"{table} has {len(found)} rows named {name}")
+        return found[0]
+
+
+class OvsHost(Database):
     """ovsdb-server and a switch in the namespace `host`, in a run directory of their own."""
 
     def __init__(self, host: Namespace, build: Build | None = None, name: str = "") -> None:
@@ -157,20 +178,6 @@ class OvsHost:
 
     def appctl(self, *arguments: object, check: bool = True) -> str:
         return run(["ovs-appctl", "-t", str(self.control), *map(str, arguments)], check=check).stdout
-
-    def rows(self, table: str, *columns: str) -> list[dict]:
-        """Every row, with Python values (see _plain)."""
-        options = [f"--columns={','.join(columns)}"] if columns else []
-        text = self.vsctl("--no-wait", "--format=json", *options, "list", table)
-        answer = json.loads(text)
-        return [dict(zip(answer["headings"], map(_plain, row))) for row in answer["data"]]
-
-    def row(self, table: str, name: str, *columns: str) -> dict:
-        wanted = ("name", *columns) if columns else ()
-        found = [row for row in self.rows(table, *wanted) if row["name"] == name]
-        if len(found) != 1:
-            raise LabError(f"{table} has {len(found)} rows named {name}")
-        return found[0]
 
     def log(self) -> str:
         assert self.switch is not None

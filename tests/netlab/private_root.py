@@ -20,6 +20,7 @@ from collections.abc import Mapping
 
 from netlab.daemon import Build
 from netlab.lab import LabError, Namespace, Process, kill_inside, run, wait_until
+from netlab.ovs_host import Database
 from netlab.xen_records import HOST_UUID
 
 XEN_FILES = pathlib.Path(__file__).resolve().parent / "xen_files"
@@ -141,7 +142,7 @@ def _stage(build: Build, generation: str, folder: pathlib.Path) -> None:
     (folder / "var/xen/openvswitch").mkdir(parents=True)
 
 
-class PrivateRoot(Namespace):
+class PrivateRoot(Namespace, Database):
     """The host `host` with a root of its own; whatever runs in it sees only that root.
 
     `nics` are the devices of the network namespace that outlive a reboot, as hardware does.
