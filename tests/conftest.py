@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the system and the interop tests share: the build under test and a laboratory for each test.
+"""What the system, the interop and the XenServer tests share: the build under test and a laboratory for each test.
 
 Nothing is skipped: a missing binary, tool or privilege is a failure that says what to do.
 """

@@ -109,7 +109,7 @@ def _stage(build: Build, generation: str, folder: pathlib.Path) -> None:
             shutil.rmtree(folder / merged)
     for name, inside, generations in FILES:
         source = XEN_FILES / name
-        if generation in generations and source.exists():
+        if generation in generations:
             target = folder / inside
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
