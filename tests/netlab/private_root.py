@@ -51,7 +51,6 @@ FILES = (
     ("management-interface", "etc/init.d/management-interface", (G1,)),
     ("interface-reconfigure", "opt/xensource/libexec/interface-reconfigure", (G1,)),
     ("stock-plugin", f"{_PLUGINS}/openvswitch-cfg-update", (G1,)),
-    ("systemctl", "usr/bin/systemctl", (G2,)),
     ("openvswitch.service", "usr/lib/systemd/system/openvswitch.service", (G2,)),
     ("openvswitch-xapi-sync.service", "usr/lib/systemd/system/openvswitch-xapi-sync.service", (G2,)),
     ("ovs-start", f"{_SCRIPTS}/ovs-start", (G2,)),
@@ -174,7 +173,7 @@ class PrivateRoot(Namespace, Database):
             for script in ("openvswitch", "management-interface"):
                 self.run("chkconfig", "--add", script)
         else:
-            self.run("systemctl", "enable", "openvswitch", "openvswitch-xapi-sync")
+            self.run("systemctl", "enable", "openvswitch", "openvswitch-xapi-sync")  # Links, without a systemd.
         self._power_on()
 
     @property
@@ -303,21 +302,19 @@ class PrivateRoot(Namespace, Database):
         return sorted(link.name for link in folder.iterdir() if link.name.startswith(kind))
 
     def boot(self, until: str = "") -> dict[str, subprocess.CompletedProcess[str]]:
-        """Starts the services in the host's order, up to the one named `until`: the S links of level 3,
-        or the enabled units. Says how each script went, or how systemctl did."""
-        if self.generation == G1:
-            return self._go_through(3, "S", "start", until)
-        return {"systemctl": self.run("systemctl", "boot", *([until] if until else []), check=False)}
+        """Starts a G1 host's services by the S links of level 3, up to the one named `until`; by name, how
+        each went. The units of a G2 host are started by netlab.systemd."""
+        return self._go_through(3, "S", "start", until)
 
     def shut_down(self) -> dict[str, subprocess.CompletedProcess[str]]:
-        """Stops them in the host's order, as `reboot` alone does not."""
-        if self.generation == G1:
-            return self._go_through(6, "K", "stop")
-        return {"systemctl": self.run("systemctl", "halt", check=False)}
+        """Stops them by the K links of level 6, as `reboot` alone does not."""
+        return self._go_through(6, "K", "stop")
 
     def _go_through(
         self, level: int, kind: str, verb: str, until: str = ""
     ) -> dict[str, subprocess.CompletedProcess[str]]:
+        if self.generation != G1:
+            raise LabError(f"{self.name} has no init scripts")
         done = {}
         for link in self._links(level, kind):
             service = link[3:]
