@@ -61,7 +61,7 @@ def dom0(lab: Lab, build: Build) -> PrivateRoot:
 
 def _boot(dom0: PrivateRoot) -> str:
     """Up to where XAPI would be started; returns what management-interface had to say."""
-    done = dom0.boot("management-interface")
+    done = dom0.boot(until="management-interface")
     assert list(done) == ["openvswitch", "management-interface"]
     assert done["openvswitch"].returncode == 0, done
     assert (done["management-interface"].returncode == 0) == (done["management-interface"].stderr == ""), done
@@ -184,8 +184,8 @@ def test_xapi_heals_a_corrupt_cache_and_the_next_boot_uses_it(dom0: PrivateRoot,
     records.add_vlan(eth0, records.add_network("xapi3"), 30, attached=False)
     xapi.put(records)
     dom0.run(RECONFIGURE, "rewrite")
-    networks = [ref for name in ("xenbr0", "xapi0", "xapi3") for ref, row in records.tables["network"].items() if row["bridge"] == name]
-    uuids = ";".join(records.uuid("network", ref) for ref in networks)
+    by_bridge = {row["bridge"]: row["uuid"] for row in records.tables["network"].values()}
+    uuids = ";".join(by_bridge[name] for name in ("xenbr0", "xapi0", "xapi3"))
     assert dom0.row("Bridge", "xenbr0", "external_ids")["external_ids"]["xs-network-uuids"] == uuids
     written = _content(dom0)
 
