@@ -301,17 +301,17 @@ class PrivateRoot(Namespace, Database):
         folder = self.path(f"/etc/rc{level}.d")
         return sorted(link.name for link in folder.iterdir() if link.name.startswith(kind))
 
-    def boot(self, after: str = "", until: str = "") -> dict[str, subprocess.CompletedProcess[str]]:
-        """Starts a G1 host's services by the S links of level 3, from the one after `after` up to the one named
-        `until`; by name, how each went. The units of a G2 host are started by netlab.systemd."""
-        return self._go_through(3, "S", "start", after, until)
+    def boot(self, until: str = "", after: str = "") -> dict[str, subprocess.CompletedProcess[str]]:
+        """Starts a G1 host's services by the S links of level 3, up to the one named `until`, from the one
+        after `after`; by name, how each went. The units of a G2 host are started by netlab.systemd."""
+        return self._go_through(3, "S", "start", until, after)
 
     def shut_down(self) -> dict[str, subprocess.CompletedProcess[str]]:
         """Stops them by the K links of level 6, as `reboot` alone does not."""
         return self._go_through(6, "K", "stop")
 
     def _go_through(
-        self, level: int, kind: str, verb: str, after: str = "", until: str = ""
+        self, level: int, kind: str, verb: str, until: str = "", after: str = ""
     ) -> dict[str, subprocess.CompletedProcess[str]]:
         if self.generation != G1:
             raise LabError(f"{self.name} has no init scripts")

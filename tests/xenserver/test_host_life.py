@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A SysV host from power on to power on: every script in its order, the host's own and ours, with
-iptables-legacy, ovsdb-server, culvertd, the cache of the network and a XAPI.
+"""A SysV host from power on to power off: every script in its order, the host's own and ours, and what
+ovs-xapi-sync makes of the switch meanwhile.
 
     dom0 ─ xenbr0 ─ eth0 ───── e0, the peer, with the address PEER
 """
@@ -22,8 +22,6 @@ COOKIE = "/var/run/xapi_init_complete.cookie"
 HERE = "192.0.2.1"
 PEER = "192.0.2.254"
 MAC = "00:16:3e:00:00:01"
-GRE = '-A INPUT -p gre -m comment --comment "culvert gre" -j ACCEPT'
-STOCK = "-A INPUT -j RH-Firewall-1-INPUT"
 ORDER = ["openvswitch", "management-interface", "openvswitch-xapi-update"]
 
 
@@ -34,16 +32,11 @@ class Dom0:
         lab.wire(self.root, "eth0", self.peer, "e0")
         self.peer.add_address("e0", f"{PEER}/24")
         self.root.run("/usr/libexec/culvert/culvert-setup", "install")
-        self.xapi = self.join("bbbbbbbb-0000-4000-8000-000000000001")
-
-    def join(self, network_uuid: str) -> Xapi:
-        """The records of a pool whose management network has this UUID, and a XAPI, not yet started, of it."""
         self.records = Records(generation=1, host_uuid=HOST_UUID)
-        self.network = self.records.add_network("xenbr0", number=network_uuid)
+        self.network = self.records.add_network("xenbr0")
         static = {"ip_configuration_mode": "Static", "IP": HERE, "netmask": "255.255.255.0"}
         self.pif = self.records.add_pif("eth0", self.network, MAC, management=True, **static)
         self.xapi = Xapi.in_root(self.root, self.records)
-        return self.xapi
 
     def start_xapi(self) -> None:
         """XAPI plugs what is attached, and says that it is up."""
@@ -51,14 +44,12 @@ class Dom0:
         self.root.run(RECONFIGURE, "--pif-uuid", self.records.uuid("PIF", self.pif), "up")
         self.root.write(COOKIE, "")
 
-    def boot(self, with_xapi: bool = True) -> list[int]:
-        """The statuses of the three scripts."""
+    def boot(self) -> dict[str, int]:
+        """The status of each script."""
         done = self.root.boot(until="management-interface")
-        if with_xapi:
-            self.start_xapi()
+        self.start_xapi()
         done.update(self.root.boot(after="management-interface"))
-        assert list(done) == ORDER
-        return [one.returncode for one in done.values()]
+        return {name: one.returncode for name, one in done.items()}
 
     def service(self, *words: str) -> str:
         return self.root.run("/etc/init.d/openvswitch", *words).stdout
@@ -80,18 +71,13 @@ class Dom0:
 
 
 @pytest.mark.timeout(120)
-def test_a_host_from_power_on_to_power_on(lab: Lab, build: Build) -> None:
+def test_a_host_from_power_on_to_power_off(lab: Lab, build: Build) -> None:
     dom0 = Dom0(lab, build)
     root, records = dom0.root, dom0.records
     network = records.uuid("network", dom0.network)
 
-    # The first boot finds no cache, so the host has no network before XAPI.
-    assert dom0.boot() == [0, 1, 0]
-    assert root.rules() == [GRE, STOCK]
-    assert root.read(f"/proc/{dom0.pids()[0]}/comm") == "ovs-vswitchd\n"
-    identity = root.rows("Open_vSwitch", "external_ids", "system_type", "system_version")[0]
-    assert identity["external_ids"]["xs-system-uuid"] == identity["external_ids"]["system-id"] == HOST_UUID
-    assert (identity["system_type"], identity["system_version"]) == ("XenServer", "6.2.0-70446c")
+    # There is no cache yet, so this host has no network before XAPI.
+    assert list(dom0.boot().items()) == [*zip(ORDER, (0, 1, 0))]
     wait_for_ping(dom0.peer, HERE)
     ids = {"xs-network-uuids": network, "bridge-id": network}
     dom0.wait_for_bridge(external_ids=ids, other_config={"hwaddr": MAC}, fail_mode="standalone")
@@ -109,6 +95,7 @@ def test_a_host_from_power_on_to_power_on(lab: Lab, build: Build) -> None:
         lambda: root.row("Interface", "vif1.0", "external_ids")["external_ids"] == keys,
         "ovs-xapi-sync has described the interface",
     )
+    ofport = root.vsctl("get", "interface", "vif1.0", "ofport")
 
     # XAPI changes its mind; "reload" has ovs-xapi-sync ask again.
     records.get("network", dom0.network)["other_config"].update(
@@ -119,59 +106,19 @@ def test_a_host_from_power_on_to_power_on(lab: Lab, build: Build) -> None:
     ids["bridge-id"] = "bridge-7"
     dom0.wait_for_bridge(external_ids=ids, other_config={"hwaddr": MAC, "disable-in-band": "true"})
 
-    # The pool gets a controller.
-    assert root.vsctl("get-manager") == ""
-    records.get("pool", records.pool)["vswitch_controller"] = "192.0.2.9"
-    dom0.xapi.put(records)
-    said = root.run("/etc/init.d/openvswitch-xapi-update", "start").stdout
-    assert "192.0.2.9" in said
-    assert root.vsctl("get-manager") == "ssl:192.0.2.9:6640\n"
-
-    # A restart of the service is no boot: everything is kept, and nothing is there twice.
-    before = dom0.bridge()
-    pids = dom0.pids()
+    # A restart of the service is no boot: everything is kept, also the address of the bridge's device.
+    before, pids = dom0.bridge(), dom0.pids()
     dom0.service("restart")
     assert all(old != new for old, new in zip(pids, dom0.pids()))
     assert dom0.bridge() == before
-    assert root.rules() == [GRE, STOCK]
-    assert root.vsctl("get-manager") == "ssl:192.0.2.9:6640\n"
+    assert root.vsctl("get", "interface", "vif1.0", "ofport") == ofport
+    assert root.read(f"/proc/{dom0.pids()[0]}/comm") == "ovs-vswitchd\n"
     wait_for_ping(dom0.peer, HERE)
 
-    # The host is shut down in order, and XAPI does not come back: the cache is all there is.
+    # Off again: each script stops what it started, and management-interface keeps XAPI's last word.
+    assert "<vswitch-disable-in-band>" not in root.read("/var/xapi/network.dbcache")
     stopped = root.shut_down()
-    assert [stopped[name].returncode for name in ORDER] == [0, 0, 0]
-    dom0.xapi.stop()
+    assert {name: one.returncode for name, one in stopped.items()} == dict.fromkeys(ORDER, 0)
     assert root.run("/etc/init.d/openvswitch", "status", check=False).returncode == 1
-    root.reboot()
-    assert root.rules() == [STOCK]
-    assert dom0.boot(with_xapi=False) == [0, 0, 1]
-    rebuilt = dom0.bridge()
-    assert rebuilt["_uuid"] != before["_uuid"]
-    assert rebuilt["external_ids"] == {"xs-network-uuids": network}
-    assert root.vsctl("list-ports", "xenbr0") == "eth0\n"
-    assert root.rules() == [GRE, STOCK]
-    wait_for_ping(dom0.peer, HERE)
-
-    # XAPI comes late. What it then says is done by hand or by itself.
-    records.get("pool", records.pool)["vswitch_controller"] = ""
-    dom0.start_xapi()
-    dom0.xapi.put(records)
-    root.run("/etc/init.d/openvswitch-xapi-update", "start")
-    assert root.vsctl("get-manager") == ""
-    dom0.wait_for_bridge(external_ids=ids)
-    wait_for_ping(dom0.peer, HERE)
-
-    # It joins another pool, whose bridges obey their controller alone.
-    dom0.xapi.stop()
-    dom0.join("bbbbbbbb-0000-4000-8000-000000000002")
-    pool = dom0.records.get("pool", dom0.records.pool)
-    pool.update(vswitch_controller="192.0.2.10", other_config={"vswitch-controller-fail-mode": "secure"})
-    dom0.start_xapi()
-    root.run("/etc/init.d/openvswitch-xapi-update", "start")
-    dom0.service("reload")
-    assert root.vsctl("get-manager") == "ssl:192.0.2.10:6640\n"
-    joined = dom0.records.uuid("network", dom0.network)
-    ids = {"xs-network-uuids": joined, "bridge-id": joined}
-    dom0.wait_for_bridge(external_ids=ids, other_config={"hwaddr": MAC}, fail_mode="secure")
-    assert f"<uuid>{joined}</uuid>" in root.read("/var/xapi/network.dbcache")
-    wait_for_ping(dom0.peer, HERE)
+    assert root.run("sh", "-c", "ls /var/lock/subsys").stdout == ""
+    assert "<vswitch-disable-in-band>true<" in root.read("/var/xapi/network.dbcache")
