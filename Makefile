@@ -94,6 +94,9 @@ fuzz:  ## Run each fuzz target for FUZZ_SECONDS (60).
 install: all  ## Install under PREFIX (/usr/local); DESTDIR is honoured.
 	cmake --install build/release --prefix $(PREFIX)
 
+dist:  ## Pack the sources: build/dist/culvert-VERSION.tar.gz.
+	@.ci/dist
+
 clean:  ## Remove what was built.
 	rm -rf build
 
@@ -108,5 +111,5 @@ build/%/build.ninja: CMakePresets.json
 	cmake --preset $*
 
 .PRECIOUS: build/%/build.ninja
-.PHONY: help deps all demo test interop interop-esp bench instructions bench-start bench-peers bench-iperf lint format debug asan tsan fuzz install clean dist-clean
+.PHONY: help deps all demo test interop interop-esp bench instructions bench-start bench-peers bench-iperf lint format debug asan tsan fuzz install dist clean dist-clean
 
