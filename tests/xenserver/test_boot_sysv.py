@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The boot of a XenServer host with init scripts (G1): /etc/init.d/openvswitch as culvert-slot puts it
+there, verb by verb, with a recorder in the place of ovs-ctl and with the real daemons.
+"""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from netlab.daemon import Build
+from netlab.lab import Lab, wait_until
+from netlab.private_root import G1, INSTALLATION_UUID, PrivateRoot
+
+SERVICE = "/etc/init.d/openvswitch"
+OVS_CTL = "/usr/share/openvswitch/scripts/ovs-ctl"
+SYSCONFIG = "/etc/sysconfig/openvswitch"
+MODE = "/etc/xensource/network.conf"
+MARKER = "/var/run/openvswitch.booted"
+LOCK = "/var/lock/subsys/openvswitch"
+SYNC_PIDFILE = "/var/run/openvswitch/ovs-xapi-sync.pid"
+IDENTITY = [
+    *(f"--system-id={INSTALLATION_UUID}", "--system-type=XenServer", "--system-version=6.2.0-70446c"),
+    *(f"--external-id=xs-system-uuid={INSTALLATION_UUID}", "--daemon-cwd=/var/xen/openvswitch"),
+]
+# What goes into INPUT, before the jump that ends in REJECT.
+GRE = '-A INPUT -p gre -m comment --comment "culvert gre" -j ACCEPT'
+JUMP = "-A INPUT -j RH-Firewall-1-INPUT"
+
+# Notes the words of each call, one call a line, and ends with the status that the test wants.
+RECORDER = """#!/bin/sh
+for word; do printf '%s|' "$word"; done >>/run/calls
+echo >>/run/calls
+[ ! -e /run/calls-fail ]
+"""
+
+
+class Host:
+    """A private root whose slot Culvert has taken."""
+
+    def __init__(self, root: PrivateRoot) -> None:
+        self.root = root
+        root.run("/usr/libexec/culvert/culvert-slot", "take", check=False)
+
+    def service(self, *words: str, status: int = 0, name: str = SERVICE) -> subprocess.CompletedProcess[str]:
+        done = self.root.run(name, *words, check=False)
+        assert done.returncode == status, (words, done)
+        return done
+
+    def record(self, path: str = OVS_CTL) -> None:
+        """From here on ovs-ctl only notes what it is asked."""
+        self.root.path(path).unlink(missing_ok=True)
+        self.root.write(path, RECORDER, 0o755)
+
+    def calls(self) -> list[list[str]]:
+        """What was noted since the last question."""
+        if not self.root.exists("/run/calls"):
+            return []
+        noted = self.root.read("/run/calls").splitlines()
+        self.root.path("/run/calls").unlink()
+        return [line.split("|")[:-1] for line in noted]
+
+    def settings(self, *lines: str) -> None:
+        self.root.write(SYSCONFIG, "".join(f"{line}\n" for line in lines))
+
+    def get(self, column: str) -> str:
+        return self.root.vsctl("--no-wait", "get", "Open_vSwitch", ".", column).strip().strip('"')
+
+    def bridges(self) -> list[str]:
+        return self.root.vsctl("--no-wait", "list-br").split()
+
+    def pid(self, daemon: str) -> str:
+        return self.root.read(f"/var/run/openvswitch/{daemon}.pid").strip()
+
+
+@pytest.fixture
+def host(lab: Lab, build: Build) -> Host:
+    return Host(PrivateRoot(lab.namespace("dom0"), build, G1))
+
+
+def test_the_script_is_what_chkconfig_wants(host: Host) -> None:
+    assert host.root.run("readlink", "-e", SERVICE).stdout == "/usr/share/culvert/xenserver/init.d/openvswitch\n"
+    for name, order in (("openvswitch", "2345 09 91"), ("openvswitch-xapi-update", "2345 95 01")):
+        assert f"\n# chkconfig: {order}\n" in host.root.read(f"/etc/init.d/{name}")
+    help_text = host.service("help").stdout
+    verbs = ("start", "stop", "restart", "reload", "force-reload", "status", "version", "force-reload-kmod", "help")
+    assert all(verb in help_text for verb in verbs)
+    for words in (("nonsense",), (), ("start", "stop"), ("start", "")):
+        refused = host.service(*words, status=1)
+        assert refused.stdout == "" and "usage:" in refused.stderr
+
+
+def test_each_verb_is_ovs_ctl_with_the_hosts_settings(host: Host) -> None:
+    host.record()
+    host.service("start")
+    assert host.calls() == [["start", *IDENTITY, "--delete-bridges"]]
+    assert host.root.exists(MARKER) and host.root.exists(LOCK)
+    host.service("start")
+    assert host.calls() == [["start", *IDENTITY]]
+    host.service("restart")
+    assert host.calls() == [["stop"], ["start", *IDENTITY]]
+    host.service("restart", "--save-flows=yes")
+    assert host.calls() == [["restart", *IDENTITY]]
+    host.service("force-reload-kmod")
+    assert host.calls() == [["force-reload-kmod", *IDENTITY]]
+    host.service("version")
+    assert host.calls() == [["version"]]
+    for verb in ("reload", "force-reload"):  # The daemons follow the database.
+        host.service(verb)
+        assert host.calls() == []
+    host.service("stop")
+    assert host.calls() == [["stop"]] and not host.root.exists(LOCK)
+    host.settings(
+        *("FORCE_COREFILES=no", "OVSDB_SERVER_PRIORITY=-5", "VSWITCHD_PRIORITY=-7", "VSWITCHD_MLOCKALL=no"),
+        'OVS_CTL_OPTS="--no-monitor  --ovs-vswitchd-options=-vinfo"',
+    )
+    host.service("start")
+    chosen = ["--force-corefiles=no", "--ovsdb-server-priority=-5", "--ovs-vswitchd-priority=-7", "--mlockall=no"]
+    assert host.calls() == [["start", *IDENTITY, *chosen, "--no-monitor", "--ovs-vswitchd-options=-vinfo"]]
+    # Empty ones count as absent, and a file that is no shell must not take the network away.
+    host.settings("FORCE_COREFILES=", "OVS_CTL_OPTS=")
+    host.service("start")
+    assert host.calls() == [["start", *IDENTITY]]
+    host.settings("VSWITCHD_PRIORITY='1")
+    assert f"{SYSCONFIG} is not a readable file" in host.service("start").stderr
+    assert host.calls() == [["start", *IDENTITY]]
+    host.root.write("/etc/xensource-inventory", "")
+    assert "no INSTALLATION_UUID" in host.service("start").stderr
+    assert host.calls() == [["start", IDENTITY[-1]]]
+    log = host.root.read("/var/log/openvswitch/ovs-ctl.log")
+    assert f":restart {' '.join(IDENTITY)}\n" in log
+
+
+def test_without_ovs_ctl_culvert_ctl_is_asked(host: Host) -> None:
+    host.root.path(OVS_CTL).unlink()
+    host.root.path("/usr/bin/culvert-ctl").unlink()
+    host.record("/usr/bin/culvert-ctl")
+    host.service("start")
+    assert host.calls() == [["start", *IDENTITY, "--delete-bridges"], ["enable-protocol", "gre"]]
+
+
+def test_ha_is_restarted_when_the_module_was(host: Host) -> None:
+    host.record()
+    for name in ("ha_stop_daemon", "ha_start_daemon"):
+        host.root.write(f"/opt/xensource/xha/{name}", f"#!/bin/sh\necho '{name}|' >>/run/calls\n", 0o755)
+    reload = ["force-reload-kmod", *IDENTITY]
+    host.service("force-reload-kmod")
+    assert host.calls() == [[*reload, "--delete-bridges"]]
+    host.root.run("cp", "/bin/sleep", "/opt/xensource/xha/xhad")
+    host.root.spawn("/opt/xensource/xha/xhad", "infinity")
+    wait_until(lambda: host.root.status("pidof", "xhad") == 0, "the HA daemon runs")
+    host.service("force-reload-kmod")
+    assert host.calls() == [reload]
+    host.root.write("/etc/xensource/xhad.conf", "")
+    host.service("force-reload-kmod")
+    assert host.calls() == [reload, ["ha_stop_daemon"], ["ha_start_daemon"]]
+    host.root.write("/opt/xensource/xha/ha_start_daemon", "#!/bin/sh\nexit 1\n", 0o755)
+    assert "not protected by HA" in host.service("force-reload-kmod", status=1).stderr
+
+
+def test_the_status_is_that_of_the_daemons_and_not_of_the_firewall(host: Host) -> None:
+    host.record()
+    host.root.path("/usr/bin/culvert-ctl").rename(host.root.path("/usr/bin/culvert-ctl.away"))
+    warned = host.service("start")
+    assert "warning: the firewall was not opened for gre" in warned.stderr
+    host.root.path("/usr/bin/culvert-ctl.away").rename(host.root.path("/usr/bin/culvert-ctl"))
+    assert host.root.rules() == [JUMP]
+    # The daemons fail: what can be done all the same is done, and rc will stop the half of a start.
+    host.root.write("/run/calls-fail", "")
+    for words in (("start",), ("restart",), ("restart", "--save-flows=yes"), ("force-reload-kmod",), ("status",)):
+        host.service(*words, status=1)
+        assert host.root.exists(LOCK)
+    host.service("stop", status=1)
+    assert host.root.rules() == [GRE, JUMP]
+
+
+def test_network_conf_says_whose_the_network_is(host: Host) -> None:
+    host.record()
+    for mode, said in (
+        ("bridge\n", ""),
+        ("bridge", ""),
+        ("nonsense\n", 'says "nonsense"; valid: openvswitch, vswitch, bridge'),
+        ("", 'says ""'),
+        (None, 'says ""'),
+    ):
+        if mode is None:
+            host.root.path(MODE).unlink()
+        else:
+            host.root.write(MODE, mode)
+        for verb in ("start", "stop", "restart", "reload", "status", "force-reload-kmod"):
+            done = host.service(verb)
+            assert done.stdout == "" and said in done.stderr and ("disabled" in done.stderr) == bool(said)
+            assert done.stderr.count("\n") == (1 if said else 0)
+        for verb in ("start", "restart", "stop", "status"):  # And XAPI is not asked to update anything.
+            assert host.service(verb, name="/etc/init.d/openvswitch-xapi-update").stdout == ""
+        assert host.calls() == [] and host.root.rules() == [JUMP]
+        assert not host.root.exists(MARKER) and not host.root.exists(LOCK)
+        host.service("version")
+        assert host.calls() == [["version"]]
+    host.root.write(MODE, "vswitch")
+    host.service("start")
+    assert host.calls() == [["start", *IDENTITY, "--delete-bridges"]]
+
+
+def test_start_stop_and_restart_of_the_real_daemons(host: Host) -> None:
+    host.service("start")
+    assert host.get("external_ids:system-id") == host.get("external_ids:xs-system-uuid") == INSTALLATION_UUID
+    assert host.get("external_ids:rundir") == "/var/run/openvswitch"
+    assert (host.get("system_type"), host.get("system_version")) == ("XenServer", "6.2.0-70446c")
+    assert "culvertd" in host.root.run("readlink", "-e", f"/proc/{host.pid('ovs-vswitchd')}/exe").stdout
+    assert host.root.rules() == [GRE, JUMP]
+    assert host.service("status").stdout.count("is running with pid") >= 2
+    host.root.vsctl("add-br", "xenbr0", "--", "set", "Open_vSwitch", ".", "other_config:max-idle=5000")
+    for words in (("restart",), ("restart", "--save-flows=yes"), ("force-reload-kmod",), ("start",)):
+        host.service(*words)
+        assert host.bridges() == ["xenbr0"] and host.get("other_config:max-idle") == "5000"
+        assert host.root.rules() == [GRE, JUMP]
+        assert host.root.run("ip6tables", "-S", "INPUT").stdout.count("culvert gre") == 1
+    # A daemon that is gone is seen; the mode of the next boot does not hide what runs in this one.
+    host.root.run("kill", "-9", host.pid("ovs-vswitchd"))
+    host.root.write(MODE, "bridge\n")
+    wait_until(lambda: host.root.status(SERVICE, "status") == 1, "the daemon that was killed is missed")
+    host.service("stop")
+    assert "disabled" not in host.service("status").stderr
+    host.root.write(MODE, "openvswitch\n")
+    assert "ovsdb-server is not running" in host.service("status", status=1).stdout
+    # The database survives, and so do the bridges unless the host was booted.
+    host.service("start")
+    assert host.bridges() == ["xenbr0"]
+    host.root.reboot()
+    host.service("start")
+    assert host.bridges() == [] and host.get("other_config:max-idle") == "5000"
+    assert host.root.rules() == [GRE, JUMP]
+
+
+def test_bridges_go_once_a_boot_also_after_starts_that_failed(host: Host) -> None:
+    host.service("start")
+    host.root.vsctl("add-br", "old0", "--", "add-br", "old1", "--", "add-br", "old10", "old1", "5")
+    host.root.reboot()
+    # No server, so nothing was deleted: the next start has to.
+    host.settings("OVS_CTL_OPTS=--ovsdb-server-options=--nonsense")
+    host.service("start", status=1)
+    assert not host.root.exists(MARKER)
+    # Deleted, but the switch does not come up: what is made meanwhile is of this boot.
+    host.settings("OVS_CTL_OPTS=--ovs-vswitchd-options=--nonsense")
+    host.service("start", status=1)
+    assert host.root.exists(MARKER) and host.bridges() == []
+    host.root.vsctl("--no-wait", "add-br", "new0")
+    host.settings()
+    host.service("start")
+    assert host.bridges() == ["new0"]
+    host.service("restart")
+    assert host.bridges() == ["new0"]
+
+
+@pytest.mark.parametrize("content", [b"", b"rubbish\n" * 512], ids=["empty", "rubbish"])
+def test_a_corrupt_database_does_not_keep_the_host_off_the_network(host: Host, content: bytes) -> None:
+    host.root.path("/etc/openvswitch/conf.db").write_bytes(content)
+    said = host.service("start").stderr
+    assert "/etc/openvswitch/conf.db is no database" in said
+    (kept,) = host.root.run("sh", "-c", "echo /etc/openvswitch/conf.db.corrupt-*").stdout.split()
+    assert kept in said and host.root.path(kept).read_bytes() == content
+    assert host.get("external_ids:system-id") == INSTALLATION_UUID
+    host.root.vsctl("add-br", "xenbr0")
+
+
+def test_a_database_that_was_cut_off_keeps_what_came_before(host: Host) -> None:
+    host.service("start")
+    host.root.vsctl("set", "Open_vSwitch", ".", "other_config:kept=yes")
+    host.service("stop")
+    with host.root.path("/etc/openvswitch/conf.db").open("ab") as database:
+        database.write(b"OVSDB JSON 4000 0123456789")
+    host.service("start")
+    assert host.get("other_config:kept") == "yes"
+
+
+def test_more_tunnels_are_let_in_when_they_are_named(host: Host) -> None:
+    host.record()
+    host.settings('CULVERT_PROTOCOLS="gre vxlan nonsense geneve"')
+    done = host.service("start")
+    assert "nonsense" in done.stderr
+    rules = host.root.rules()
+    assert rules[3:] == [JUMP] and GRE in rules
+    assert [sum(f"dport {port} " in rule for rule in rules) for port in (4789, 6081, 4341)] == [1, 1, 0]
+    host.service("restart")
+    assert host.root.rules() == rules
+    # Others insert rules in front; there still is one of each.
+    host.root.run("iptables", "-I", "INPUT", "-j", "ACCEPT", "-i", "lo")
+    host.service("restart")
+    assert host.root.rules()[1:] == rules
+    host.root.reboot()
+    host.settings('CULVERT_PROTOCOLS=""')
+    host.service("start")
+    assert host.root.rules() == [JUMP]
