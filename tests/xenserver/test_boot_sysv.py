@@ -11,7 +11,8 @@ import pytest
 
 from netlab.daemon import Build
 from netlab.lab import Lab, wait_until
-from netlab.private_root import G1, INSTALLATION_UUID, PrivateRoot
+from netlab.private_root import G1, PrivateRoot
+from netlab.xen_records import HOST_UUID
 
 SERVICE = "/etc/init.d/openvswitch"
 OVS_CTL = "/usr/share/openvswitch/scripts/ovs-ctl"
@@ -21,8 +22,8 @@ MARKER = "/var/run/openvswitch.booted"
 LOCK = "/var/lock/subsys/openvswitch"
 SYNC_PIDFILE = "/var/run/openvswitch/ovs-xapi-sync.pid"
 IDENTITY = [
-    *(f"--system-id={INSTALLATION_UUID}", "--system-type=XenServer", "--system-version=6.2.0-70446c"),
-    *(f"--external-id=xs-system-uuid={INSTALLATION_UUID}", "--daemon-cwd=/var/xen/openvswitch"),
+    *(f"--system-id={HOST_UUID}", "--system-type=XenServer", "--system-version=6.2.0-70446c"),
+    *(f"--external-id=xs-system-uuid={HOST_UUID}", "--daemon-cwd=/var/xen/openvswitch"),
 ]
 # What goes into INPUT, before the jump that ends in REJECT.
 GRE = '-A INPUT -p gre -m comment --comment "culvert gre" -j ACCEPT'
@@ -205,7 +206,7 @@ def test_network_conf_says_whose_the_network_is(host: Host) -> None:
 
 def test_start_stop_and_restart_of_the_real_daemons(host: Host) -> None:
     host.service("start")
-    assert host.get("external_ids:system-id") == host.get("external_ids:xs-system-uuid") == INSTALLATION_UUID
+    assert host.get("external_ids:system-id") == host.get("external_ids:xs-system-uuid") == HOST_UUID
     assert host.get("external_ids:rundir") == "/var/run/openvswitch"
     assert (host.get("system_type"), host.get("system_version")) == ("XenServer", "6.2.0-70446c")
     assert "culvertd" in host.root.run("readlink", "-e", f"/proc/{host.pid('ovs-vswitchd')}/exe").stdout
@@ -261,7 +262,7 @@ def test_a_corrupt_database_does_not_keep_the_host_off_the_network(host: Host, c
     assert "/etc/openvswitch/conf.db is no database" in said
     (kept,) = host.root.run("sh", "-c", "echo /etc/openvswitch/conf.db.corrupt-*").stdout.split()
     assert kept in said and host.root.path(kept).read_bytes() == content
-    assert host.get("external_ids:system-id") == INSTALLATION_UUID
+    assert host.get("external_ids:system-id") == HOST_UUID
     host.root.vsctl("add-br", "xenbr0")
 
 
