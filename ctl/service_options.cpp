@@ -6,7 +6,9 @@
 
 #include <charconv>
 #include <cstdlib>
+#include <filesystem>
 #include <sstream>
+#include <system_error>
 
 #include "ctl/escape.hpp"
 
@@ -65,6 +67,13 @@ std::vector<OptionEntry> make_entries() {
 std::string setting(const char* name, const std::string& otherwise) {
     const char* value = std::getenv(name);
     return value == nullptr || *value == '\0' ? otherwise : value;
+}
+
+/// PREFIX/lib/culvert, of the program that runs: one build serves every prefix.
+std::string folder_of_ours() {
+    std::error_code error;
+    const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
+    return (program.parent_path().parent_path() / "lib/culvert").string();
 }
 
 std::vector<std::string> words_of(const std::string& text) {
@@ -165,7 +174,7 @@ ServicePaths ServicePaths::from_environment() {
         find_ovs_folders([](const char* name) -> const char* { return std::getenv(name); });
     paths.pkgdatadir = setting("OVS_PKGDATADIR", "/usr/share/openvswitch");
     const std::string sbindir = setting("OVS_SBINDIR", "");
-    paths.vswitchd = (sbindir.empty() ? CULVERT_VSWITCHD_FOLDER : sbindir) + "/ovs-vswitchd";
+    paths.vswitchd = (sbindir.empty() ? folder_of_ours() : sbindir) + "/ovs-vswitchd";
     return paths;
 }
 

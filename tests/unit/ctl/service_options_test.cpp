@@ -5,6 +5,7 @@
 #include "ctl/service_options.hpp"
 
 #include <cstdlib>
+#include <filesystem>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -37,6 +38,14 @@ TEST(ServiceOptions, FoldersComeFromTheEnvironment) {
     ASSERT_TRUE(options);
     EXPECT_EQ(options->db_sock, "/tmp/run-of-a-test/db.sock");
     EXPECT_EQ(options->paths.vswitchd, "/tmp/sbin-of-a-test/ovs-vswitchd");
+}
+
+TEST(ServiceOptions, TheSwitchIsUnderThePrefixOfTheProgramThatRuns) {
+    const std::filesystem::path program = std::filesystem::canonical("/proc/self/exe");
+    EXPECT_EQ(
+        read({})->paths.vswitchd,
+        program.parent_path().parent_path() / "lib/culvert/ovs-vswitchd"
+    );
 }
 
 TEST(ServiceOptions, TogglesTakeYesNoAndNothing) {
