@@ -96,6 +96,8 @@ install: all  ## Install under PREFIX (/usr/local); DESTDIR is honoured.
 
 dist:  ## Pack the sources: build/dist/culvert-VERSION.tar.gz.
 	@.ci/dist
+deb: all  ## Make the Debian package, build/culvert_VERSION_amd64.deb.
+	cd build/release && cpack -G DEB
 
 clean:  ## Remove what was built.
 	rm -rf build
@@ -111,5 +113,5 @@ build/%/build.ninja: CMakePresets.json
 	cmake --preset $*
 
 .PRECIOUS: build/%/build.ninja
-.PHONY: help deps all demo test interop interop-esp bench instructions bench-start bench-peers bench-iperf lint format debug asan tsan fuzz install dist clean dist-clean
+.PHONY: help deps all demo test interop interop-esp bench instructions bench-start bench-peers bench-iperf lint format debug asan tsan fuzz install dist deb clean dist-clean
 
