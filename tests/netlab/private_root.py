@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from netlab.daemon import Build
 from netlab.lab import LabError, Namespace, Process, kill_inside, run, wait_until
 from netlab.ovs_host import Database
+from netlab.peers import ovs_vswitchd
 from netlab.xen_records import HOST_UUID
 
 XEN_FILES = pathlib.Path(__file__).resolve().parent / "xen_files"
@@ -119,7 +120,7 @@ def _stage(build: Build, generation: str, folder: pathlib.Path) -> None:
     (folder / "usr/share/openvswitch/python").mkdir(parents=True)
     (folder / "usr/share/openvswitch/python/ovs").symlink_to(f"/{_PYTHON}/ovs")
     # As on the host, the daemon is a file and not a choice of update-alternatives.
-    shutil.copyfile("/usr/lib/openvswitch-switch/ovs-vswitchd", folder / "usr/sbin/ovs-vswitchd")
+    shutil.copyfile(ovs_vswitchd(), folder / "usr/sbin/ovs-vswitchd")
     (folder / "usr/sbin/ovs-vswitchd").chmod(0o755)
     if generation == G2:
         # Its package is built with the database in memory.
@@ -278,11 +279,7 @@ class PrivateRoot(Namespace, Database):
         """The kernel's state after it has started, and what Linux's first scripts do."""
         self.boots += 1
         self.run("mkdir", "-p", "/run/lock/subsys")
-        for table in ("filter", "nat", "mangle", "raw"):
-            self.run("iptables", "-t", table, "-F", check=False)
-            self.run("iptables", "-t", table, "-X", check=False)
-        if self.exists("/etc/sysconfig/iptables"):
-            self.run("iptables-restore", "/etc/sysconfig/iptables")
+        self.run("iptables-restore", "/etc/sysconfig/iptables")  # Empties the table, too.
 
     def reboot(self) -> None:
         """A power cut and what the kernel is then: nothing runs, what was in /run, in the kernel's
