@@ -141,6 +141,19 @@ def test_every_kind_of_bridge_comes_from_the_cache_before_xapi(dom0: PrivateRoot
     # As it was left, for all that interface-reconfigure knows.
     assert dom0.read(CACHE) == CACHE_FILE.read_text(encoding="utf-8")
 
+    # By hand, while there is no XAPI: interfaces go, and management gets another address in an emergency.
+    for bridge in ("xapi0", "xapi1"):
+        dom0.run(RECONFIGURE, "--force", bridge, "down")
+    assert _ports(dom0) == {"xenbr0": ["eth0"], "xapi2": []}
+    assert sorted(_content(dom0)["Interface"]) == ["eth0", "xapi2", "xenbr0"]
+    settings = ("--device=eth0", "--mac=00:16:3e:00:00:01", "--mode=static", "--netmask=255.255.255.0")
+    refused = dom0.run(RECONFIGURE, "--force", "xenbr0", "rewrite", *settings, check=False)
+    assert refused.returncode == 2 and "--mode=static needs --ip and --netmask" in refused.stderr
+    dom0.run(RECONFIGURE, "--force", "xenbr0", "rewrite", *settings, "--ip=192.0.2.7")
+    dom0.run(RECONFIGURE, "--force", "xenbr0", "--management", "up")
+    wait_for_ping(far, "192.0.2.7")
+    assert far.run("ping", "-c1", "-W1", HERE["xenbr0"], check=False).returncode != 0
+
 
 def _records() -> Records:
     """The management network, a VLAN and a tunnel's bridge, in a pool whose bridges wait for a controller."""
