@@ -6,6 +6,7 @@ there, verb by verb, with a recorder in the place of ovs-ctl and with the real d
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
 
 import pytest
 
@@ -20,7 +21,7 @@ SYSCONFIG = "/etc/sysconfig/openvswitch"
 MODE = "/etc/xensource/network.conf"
 MARKER = "/var/run/openvswitch.booted"
 LOCK = "/var/lock/subsys/openvswitch"
-SYNC_PIDFILE = "/var/run/openvswitch/ovs-xapi-sync.pid"
+SYNC = "/usr/share/openvswitch/scripts/ovs-xapi-sync"
 IDENTITY = [
     *(f"--system-id={HOST_UUID}", "--system-type=XenServer", "--system-version=6.2.0-70446c"),
     *(f"--external-id=xs-system-uuid={HOST_UUID}", "--daemon-cwd=/var/xen/openvswitch"),
@@ -29,8 +30,12 @@ IDENTITY = [
 GRE = '-A INPUT -p gre -m comment --comment "culvert gre" -j ACCEPT'
 JUMP = "-A INPUT -j RH-Firewall-1-INPUT"
 
+# What tests change beside what a reboot takes away.
+CHANGED = (OVS_CTL, MODE, "/etc/xensource-inventory", "/usr/bin/culvert-ctl")
+
 # Notes the words of each call, one call a line, and ends with the status that the test wants.
 RECORDER = """#!/bin/sh
+mkdir -p /run/openvswitch
 for word; do printf '%s|' "$word"; done >>/run/calls
 echo >>/run/calls
 [ ! -e /run/calls-fail ]
@@ -42,7 +47,18 @@ class Host:
 
     def __init__(self, root: PrivateRoot) -> None:
         self.root = root
-        root.run("/usr/libexec/culvert/culvert-slot", "take", check=False)
+        root.run("/usr/libexec/culvert/culvert-slot", "take")
+        self._originals = {name: root.path(name).read_bytes() for name in CHANGED}
+
+    def reset(self) -> None:
+        self.root.reboot()
+        self.root.run("chmod", "-x", SYNC)  # It takes a while to start; one test has it.
+        self.root.run("sh", "-c", f"rm -f /etc/openvswitch/* {SYSCONFIG} /etc/xensource/xhad.conf")
+        for name, content in self._originals.items():
+            if not self.root.exists(name) or self.root.path(name).read_bytes() != content:
+                self.root.path(name).unlink(missing_ok=True)
+                self.root.path(name).write_bytes(content)
+            self.root.path(name).chmod(0o755)
 
     def service(self, *words: str, status: int = 0, name: str = SERVICE) -> subprocess.CompletedProcess[str]:
         done = self.root.run(name, *words, check=False)
@@ -75,9 +91,17 @@ class Host:
         return self.root.read(f"/var/run/openvswitch/{daemon}.pid").strip()
 
 
+@pytest.fixture(scope="module")
+def installed(build: Build) -> Iterator[Host]:
+    with Lab() as lab:
+        yield Host(PrivateRoot(lab.namespace("dom0"), build, G1))
+
+
 @pytest.fixture
-def host(lab: Lab, build: Build) -> Host:
-    return Host(PrivateRoot(lab.namespace("dom0"), build, G1))
+def host(installed: Host) -> Host:
+    """The host before a boot, as if Culvert had just been installed."""
+    installed.reset()
+    return installed
 
 
 def test_the_script_is_what_chkconfig_wants(host: Host) -> None:
@@ -133,6 +157,14 @@ def test_each_verb_is_ovs_ctl_with_the_hosts_settings(host: Host) -> None:
     assert f":restart {' '.join(IDENTITY)}\n" in log
 
 
+def test_what_ovs_ctl_leaves_running_is_not_waited_for(host: Host) -> None:
+    """As it does with `hostname -f`, which may ask a name server that nobody reaches before the network is up."""
+    host.root.write(OVS_CTL, "#!/bin/sh\necho said\nsleep infinity &\nexit 3\n", 0o755)
+    assert host.service("start", status=3).stdout.startswith("said\n")
+    assert host.root.read("/var/log/openvswitch/ovs-ctl.log").endswith("said\n")
+    assert host.root.status("pgrep", "sleep") == 0
+
+
 def test_without_ovs_ctl_culvert_ctl_is_asked(host: Host) -> None:
     host.root.path(OVS_CTL).unlink()
     host.root.path("/usr/bin/culvert-ctl").unlink()
@@ -162,10 +194,10 @@ def test_ha_is_restarted_when_the_module_was(host: Host) -> None:
 
 def test_the_status_is_that_of_the_daemons_and_not_of_the_firewall(host: Host) -> None:
     host.record()
-    host.root.path("/usr/bin/culvert-ctl").rename(host.root.path("/usr/bin/culvert-ctl.away"))
+    host.root.run("chmod", "-x", "/usr/bin/culvert-ctl")
     warned = host.service("start")
     assert "warning: the firewall was not opened for gre" in warned.stderr
-    host.root.path("/usr/bin/culvert-ctl.away").rename(host.root.path("/usr/bin/culvert-ctl"))
+    host.root.run("chmod", "+x", "/usr/bin/culvert-ctl")
     assert host.root.rules() == [JUMP]
     # The daemons fail: what can be done all the same is done, and rc will stop the half of a start.
     host.root.write("/run/calls-fail", "")
@@ -205,16 +237,35 @@ def test_network_conf_says_whose_the_network_is(host: Host) -> None:
 
 
 def test_start_stop_and_restart_of_the_real_daemons(host: Host) -> None:
+    host.root.run("chmod", "+x", SYNC)
     host.service("start")
     assert host.get("external_ids:system-id") == host.get("external_ids:xs-system-uuid") == HOST_UUID
     assert host.get("external_ids:rundir") == "/var/run/openvswitch"
     assert (host.get("system_type"), host.get("system_version")) == ("XenServer", "6.2.0-70446c")
     assert "culvertd" in host.root.run("readlink", "-e", f"/proc/{host.pid('ovs-vswitchd')}/exe").stdout
     assert host.root.rules() == [GRE, JUMP]
-    assert host.service("status").stdout.count("is running with pid") >= 2
+    daemons = ("ovsdb-server", "ovs-vswitchd", "ovs-xapi-sync")
+    status = "".join(f"{daemon} is running with pid {host.pid(daemon)}\n" for daemon in daemons)
+    assert host.service("status").stdout == status
+    # Not started again while it runs, looked at by name and not by a number that is another's now.
+    sync = host.pid("ovs-xapi-sync")
+    command = host.root.read(f"/proc/{sync}/cmdline").split("\0")
+    assert {"--log-file", "--pidfile", "--detach", "--monitor", "unix:/var/run/openvswitch/db.sock"} <= set(command)
+    assert "PYTHONPATH=/usr/share/openvswitch/python" in host.root.read(f"/proc/{sync}/environ").split("\0")
+    host.service("start")
+    assert host.pid("ovs-xapi-sync") == sync
+    host.service("reload")
+    host.root.run("kill", "-9", sync)
+    wait_until(lambda: host.root.status(SERVICE, "status") == 1, "it is missed")
+    assert "ovs-xapi-sync is not running" in host.service("status", status=1).stdout
+    host.service("reload")
+    host.service("start")
+    host.service("status")
     host.root.vsctl("add-br", "xenbr0", "--", "set", "Open_vSwitch", ".", "other_config:max-idle=5000")
-    for words in (("restart",), ("restart", "--save-flows=yes"), ("force-reload-kmod",), ("start",)):
+    for words in (("restart",), ("restart", "--save-flows=yes"), ("force-reload-kmod",)):
+        sync = host.pid("ovs-xapi-sync")
         host.service(*words)
+        assert host.pid("ovs-xapi-sync") != sync
         assert host.bridges() == ["xenbr0"] and host.get("other_config:max-idle") == "5000"
         assert host.root.rules() == [GRE, JUMP]
         assert host.root.run("ip6tables", "-S", "INPUT").stdout.count("culvert gre") == 1
@@ -223,6 +274,7 @@ def test_start_stop_and_restart_of_the_real_daemons(host: Host) -> None:
     host.root.write(MODE, "bridge\n")
     wait_until(lambda: host.root.status(SERVICE, "status") == 1, "the daemon that was killed is missed")
     host.service("stop")
+    assert host.root.status("pgrep", "-f", "ovs-xapi-sync") == 1
     assert "disabled" not in host.service("status").stderr
     host.root.write(MODE, "openvswitch\n")
     assert "ovsdb-server is not running" in host.service("status", status=1).stdout
@@ -255,25 +307,24 @@ def test_bridges_go_once_a_boot_also_after_starts_that_failed(host: Host) -> Non
     assert host.bridges() == ["new0"]
 
 
-@pytest.mark.parametrize("content", [b"", b"rubbish\n" * 512], ids=["empty", "rubbish"])
-def test_a_corrupt_database_does_not_keep_the_host_off_the_network(host: Host, content: bytes) -> None:
-    host.root.path("/etc/openvswitch/conf.db").write_bytes(content)
-    said = host.service("start").stderr
-    assert "/etc/openvswitch/conf.db is no database" in said
-    (kept,) = host.root.run("sh", "-c", "echo /etc/openvswitch/conf.db.corrupt-*").stdout.split()
-    assert kept in said and host.root.path(kept).read_bytes() == content
-    assert host.get("external_ids:system-id") == HOST_UUID
-    host.root.vsctl("add-br", "xenbr0")
-
-
-def test_a_database_that_was_cut_off_keeps_what_came_before(host: Host) -> None:
-    host.service("start")
-    host.root.vsctl("set", "Open_vSwitch", ".", "other_config:kept=yes")
-    host.service("stop")
-    with host.root.path("/etc/openvswitch/conf.db").open("ab") as database:
-        database.write(b"OVSDB JSON 4000 0123456789")
-    host.service("start")
-    assert host.get("other_config:kept") == "yes"
+def test_a_corrupt_database_does_not_keep_the_host_off_the_network(host: Host) -> None:
+    database = host.root.path("/etc/openvswitch/conf.db")
+    for content in (b"", b"rubbish\n" * 512):
+        database.write_bytes(content)
+        said = host.service("start").stderr
+        assert "/etc/openvswitch/conf.db is no database" in said
+        assert ("xe pif-plug" in said) == (content != b"")  # The first start of a boot would delete them anyway.
+        kept = host.root.run("sh", "-c", "echo /etc/openvswitch/conf.db.corrupt-*").stdout.split()[-1]
+        assert kept in said and host.root.path(kept).read_bytes() == content
+        host.root.path(kept).unlink()
+        assert host.get("external_ids:system-id") == HOST_UUID
+        host.root.vsctl("add-br", "xenbr0", "--", "set", "Open_vSwitch", ".", "other_config:kept=yes")
+        host.service("stop")
+    # Where only its end was cut off, all that came before is kept.
+    with database.open("ab") as file:
+        file.write(b"OVSDB JSON 4000 0123456789")
+    assert "is no database" not in host.service("start").stderr
+    assert host.get("other_config:kept") == "yes" and host.bridges() == ["xenbr0"]
 
 
 def test_more_tunnels_are_let_in_when_they_are_named(host: Host) -> None:
@@ -294,3 +345,10 @@ def test_more_tunnels_are_let_in_when_they_are_named(host: Host) -> None:
     host.settings('CULVERT_PROTOCOLS=""')
     host.service("start")
     assert host.root.rules() == [JUMP]
+    # What the stock script or an administrator has put there is the answer, also when it is no.
+    host.settings()
+    for target in ("ACCEPT", "DROP"):
+        host.root.reboot()
+        host.root.run("iptables", "-I", "INPUT", "-p", "gre", "-j", target)
+        host.service("start")
+        assert host.root.rules() == [f"-A INPUT -p gre -j {target}", JUMP]
