@@ -74,10 +74,10 @@ class Xapi:
         self._starts = 0
 
     @classmethod
-    def in_root(cls, root: Root, records: Records) -> Xapi:
+    def in_root(cls, root: Root, records: Records, env: dict[str, str] | None = None) -> Xapi:
         """The one of a private root, at the host's own paths."""
         root.write(PROGRAM_IN_ROOT, PROGRAM.read_text(encoding="utf-8"), 0o755)
-        return cls(root.spawn, records, program=pathlib.Path(PROGRAM_IN_ROOT))
+        return cls(root.spawn, records, env=env, program=pathlib.Path(PROGRAM_IN_ROOT))
 
     # its life
 
