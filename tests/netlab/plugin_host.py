@@ -8,13 +8,11 @@ culvertd as the switch, the plugin in its place, and XAPI.
 from __future__ import annotations
 
 import contextlib
-import json
 import pathlib
 from collections.abc import Iterator
 
 from netlab.daemon import Build
 from netlab.lab import Lab, wait_until
-from netlab.ovs_host import _plain
 from netlab.private_root import DATABASES, G1, G2, PATH, PrivateRoot
 from netlab.xapi import Xapi
 from netlab.xen_records import Records
@@ -69,17 +67,19 @@ class PluginHost:
         self.xapi.put(self.records)
         self.root.run("rm", "-f", BOOTSTRAP_CA, INSTALLED_CA, BOOTSTRAP_CA + ".old")
         self.root.write(KEY, "not a certificate\n", 0o600)
-        words = ["emer-reset", "--", "--if-exists", "del-br", "xenbr0"]
-        for bridge in ("xapi0", "br-own"):
-            words += ["--", "--if-exists", "del-br", bridge]
+        words = ["emer-reset"]
         for bridge, mac in (("xenbr0", MAC), ("xapi0", "02:00:00:00:a0:01")):
-            words += ["--", "add-br", bridge, "--", "set", "Bridge", bridge, f'other_config:hwaddr="{mac}"']
-            words += ["fail_mode=standalone"]
-        words += ["--", "add-br", "br-own", "--", "set", "Bridge", "br-own", "other_config:mac-aging-time=60"]
-        words += ["--", "add-port", "xenbr0", "eth0", "--", "add-br", "xapi1", "xenbr0", "30"]
-        words += ["--", "add-port", "xapi0", "gre0", "--", "set", "Interface", "gre0", "type=gre"]
+            words += ["--", "--may-exist", "add-br", bridge, "--", "clear", "Bridge", bridge, "external_ids"]
+            words += ["--", "set", "Bridge", bridge, f'other_config:hwaddr="{mac}"', "fail_mode=standalone"]
+        words += ["--", "--may-exist", "add-br", "br-own"]
+        words += ["--", "set", "Bridge", "br-own", "other_config:mac-aging-time=60"]
+        words += ["--", "--may-exist", "add-port", "xenbr0", "eth0"]
+        words += ["--", "--may-exist", "add-br", "xapi1", "xenbr0", "30"]
+        words += ["--", "--may-exist", "add-port", "xapi0", "gre0", "--", "set", "Interface", "gre0", "type=gre"]
         words += ["options:remote_ip=192.0.2.77", "options:key=7"]
         self.root.vsctl(*words)
+        for port in self.open_ports():
+            self.root.run(f"{FOLDER}/firewall-port", "close", str(port))
 
     # XAPI
 
@@ -123,9 +123,7 @@ class PluginHost:
     # the database
 
     def rows(self, table: str, *columns: str) -> list[dict]:
-        text = self.root.vsctl("--no-wait", "--format=json", f"--columns={','.join(columns)}", "list", table)
-        answer = json.loads(text)
-        return [dict(zip(answer["headings"], map(_plain, row))) for row in answer["data"]]
+        return self.root.rows(table, *columns)
 
     def managers(self) -> list[str]:
         return self.root.vsctl("--no-wait", "get-manager").split()
@@ -136,7 +134,7 @@ class PluginHost:
 
     def bridge(self, name: str) -> tuple[object, dict]:
         """Fail mode and other_config."""
-        (row,) = [row for row in self.rows("Bridge", "name", "fail_mode", "other_config") if row["name"] == name]
+        row = self.root.row("Bridge", name, "fail_mode", "other_config")
         return row["fail_mode"], row["other_config"]
 
     def fail_modes(self) -> dict[str, object]:

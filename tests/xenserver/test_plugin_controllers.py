@@ -166,7 +166,7 @@ def test_tunnels_go_on_after_an_emergency_reset(host: PluginHost, lab: Lab, buil
     host.root.vsctl("add-port", "xapi0", "vif1.0", "--", "set", "Interface", "gre0", f"options:remote_ip={OUTSIDE}")
     host.settle("192.0.2.99")
     wait_for_ping(near, "10.0.0.2")
-    before = [row for row in host.rows("Interface", "name", "ofport", "error") if row["name"] == "gre0"]
+    before = host.root.row("Interface", "gre0", "ofport", "error")
 
     ping = near.spawn("ping", "-i", "0.02", "-c", "100", "-W", "1", "10.0.0.2", name="ping")
     wait_until(lambda: "icmp_seq=10 " in ping.output(), "packets flow")
@@ -174,4 +174,4 @@ def test_tunnels_go_on_after_an_emergency_reset(host: PluginHost, lab: Lab, buil
     assert ping.wait() == 0
     assert "100 packets transmitted, 100 received" in ping.output()
     assert host.managers() == []
-    assert [row for row in host.rows("Interface", "name", "ofport", "error") if row["name"] == "gre0"] == before
+    assert host.root.row("Interface", "gre0", "ofport", "error") == before
