@@ -43,8 +43,7 @@ TEST(ServiceOptions, FoldersComeFromTheEnvironment) {
 TEST(ServiceOptions, TheSwitchIsUnderThePrefixOfTheProgramThatRuns) {
     const std::filesystem::path program = std::filesystem::canonical("/proc/self/exe");
     EXPECT_EQ(
-        read({})->paths.vswitchd,
-        program.parent_path().parent_path() / "lib/culvert/ovs-vswitchd"
+        read({})->paths.vswitchd, program.parent_path().parent_path() / "lib/culvert/ovs-vswitchd"
     );
 }
 
