@@ -18,6 +18,9 @@ from netlab.daemon import NotifySocket
 from netlab.debian_root import DebianHost, DebianRoot
 from netlab.lab import Lab, run, wait_until
 
+# dpkg configures the root in half a minute, and in a few times that beside other work.
+pytestmark = pytest.mark.timeout(300)
+
 OVS_CTL = "/usr/share/openvswitch/scripts/ovs-ctl"
 OURS = "/usr/lib/culvert/ovs-vswitchd"
 THEIRS = "/usr/lib/openvswitch-switch/ovs-vswitchd"
