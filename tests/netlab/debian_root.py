@@ -100,12 +100,18 @@ exec env --ignore-signal=CHLD sleep infinity
 
 
 def _child(process: Process) -> int | None:
-    text = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii")
+    try:
+        text = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii")
+    except OSError:  # It ended.
+        return None
     return int(text) if text.strip() else None
 
 
 def _command(pid: int) -> str:
-    return pathlib.Path(f"/proc/{pid}/comm").read_text(encoding="ascii").strip()
+    try:
+        return pathlib.Path(f"/proc/{pid}/comm").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 class DebianRoot:
@@ -140,7 +146,8 @@ class DebianHost:
         self.network = network
         self.process = network.spawn(
             *("nsenter", f"--mount=/proc/{root.process.pid}/ns/mnt"),
-            *(*_UNSHARE, "sh", "-c", _OVERLAY, "sh", root.path),
+            *_UNSHARE,
+            *("sh", "-c", _OVERLAY, "sh", root.path),
             name=f"{network.name}-debian",
             env=ENVIRONMENT,
         )
