@@ -98,6 +98,7 @@ dist:  ## Pack the sources: build/dist/culvert-VERSION.tar.gz.
 	@.ci/dist
 deb: all  ## Make the Debian package, build/culvert_VERSION_amd64.deb.
 	cd build/release && cpack -G DEB
+	rm -rf build/_CPack_Packages
 
 clean:  ## Remove what was built.
 	rm -rf build

@@ -60,8 +60,9 @@ chmod 755 usr/sbin/policy-rc.d
 mount -t proc proc proc
 mount --bind "$packages" packages
 for name; do
-    echo packages/"$name"_*.deb
-done | xargs -P 2 -I DEB dpkg-deb --extract DEB .
+    # As dpkg-deb --extract would not, this goes by the links.
+    dpkg-deb --fsys-tarfile packages/"$name"_*.deb | tar --extract --keep-directory-symlink
+done
 ln -s mawk usr/bin/awk
 chroot . sh -c 'dpkg --force-depends --install /packages/base-passwd_*.deb /packages/base-files_*.deb'
 chroot . sh -c 'dpkg --force-depends --unpack /packages/*.deb'
