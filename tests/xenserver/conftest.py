@@ -18,6 +18,7 @@ TOOLS = {
 FILES = {
     "/usr/share/openvswitch/scripts/ovs-ctl": "openvswitch-switch",
     "/usr/lib/python3/dist-packages/ovs/unixctl/server.py": "python3-openvswitch",
+    "/usr/lib/systemd/systemd": "systemd",
 }
 
 

@@ -82,7 +82,8 @@ class Host:
         return self.root.vsctl("--no-wait", "get-manager").split()
 
     def authorities(self) -> list[tuple[str, bool]]:
-        return [(row["ca_cert"], row["bootstrap_ca_cert"]) for row in self.root.rows("SSL", "ca_cert", "bootstrap_ca_cert")]
+        rows = self.root.rows("SSL", "ca_cert", "bootstrap_ca_cert")
+        return [(row["ca_cert"], row["bootstrap_ca_cert"]) for row in rows]
 
     def bridges(self) -> dict[str, tuple[object, dict, dict]]:
         rows = self.root.rows("Bridge", "name", "fail_mode", "other_config", "external_ids")
@@ -236,6 +237,12 @@ def test_boots_by_units(modern: tuple[Host, Systemd]) -> None:
     assert [" 6640 " in rule or " 6653 " in rule for rule in root.rules("xapi-INPUT")] == [True, True, False]
 
     host.pool["other_config"]["vswitch-controller-fail-mode"] = "secure"
+    (network,) = host.records.tables["network"].values()
+    network["other_config"]["vswitch-disable-in-band"] = "true"
+    want("pssl")
+    ((mode, settings, _),) = host.bridges().values()
+    assert (mode, settings) == ("secure", {"hwaddr": MAC, "disable-in-band": "true"})
+    network["other_config"].clear()
     want("pssl")
     assert host.bridges() == bridge(mode="secure")
     systemd.ctl("restart", "openvswitch")
