@@ -151,6 +151,10 @@ class Xapi:
     def delay(self, method: str, seconds: float, times: int | None = None, skip: int = 0) -> None:
         self.control("trouble", method=method, seconds=seconds, times=times, skip=skip)
 
+    def hold(self, method: str, times: int | None = None, skip: int = 0) -> None:
+        """Calls of `method` are answered after the next recover()."""
+        self.control("trouble", method=method, hold=True, times=times, skip=skip)
+
     def recover(self) -> None:
         self.control("no-trouble")
 

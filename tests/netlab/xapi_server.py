@@ -139,6 +139,7 @@ class Xapi:
         self.calls: list[str] = []
         self.plugin_runs: list[dict] = []
         self.troubles: list[dict] = []
+        self.released = threading.Event()
 
     # what the driver does
 
@@ -151,9 +152,12 @@ class Xapi:
                 case "records":
                     return self.records
                 case "trouble":
+                    if order.get("hold"):
+                        self.released.clear()
                     self.troubles.append(order)
                 case "no-trouble":
                     self.troubles.clear()
+                    self.released.set()
                 case "calls":
                     return self.calls
                 case "plugin-runs":
@@ -188,6 +192,8 @@ class Xapi:
                 return
         if trouble.get("seconds"):
             time.sleep(trouble["seconds"])
+        if trouble.get("hold"):
+            self.released.wait()
         if trouble.get("error"):
             raise Failure(*trouble["error"])
         if trouble.get("drop"):

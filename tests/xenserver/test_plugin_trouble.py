@@ -5,8 +5,14 @@ from __future__ import annotations
 
 import ast
 import concurrent.futures
+import importlib.machinery
+import importlib.util
 import os
 import pathlib
+import signal
+import sys
+import types
+import xmlrpc.client
 
 import pytest
 
@@ -73,7 +79,7 @@ def test_xapi_fails_or_dies_in_the_middle(host: PluginHost) -> None:
     for method in asked_for:
         host.xapi.fail(method, "INTERNAL_ERROR", "disk full", times=1)
         _fails(host, "XENAPI_PLUGIN_FAILURE", "disk full")
-        host.xapi.drop(method, times=2)
+        host.xapi.drop(method, times=2)  # Python's client tries twice.
         _fails(host, "XENAPI_PLUGIN_FAILURE", "")
     host.xapi.control("forget")
     _succeeds(host)
@@ -332,6 +338,25 @@ def test_it_starts_again_with_the_python_that_has_xapi_s_module(host: PluginHost
     finally:
         host.root.run("mv", f"{module}.away", module)
         host.root.run("rm", "-f", "/usr/bin/python2.7")
+
+
+def test_a_command_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setitem(sys.modules, "XenAPIPlugin", types.ModuleType("XenAPIPlugin"))
+    loader = importlib.machinery.SourceFileLoader("cfg_update", str(PLUGIN))
+    specification = importlib.util.spec_from_loader("cfg_update", loader)
+    assert specification is not None
+    module = importlib.util.module_from_spec(specification)
+    loader.exec_module(module)
+    assert module.run(["sleep", "infinity"], 0.1) == (-signal.SIGKILL, "", "")
+    assert module.run(["/no/such/program"]) == (127, "", "/no/such/program: No such file or directory")
+
+
+def test_it_finds_its_programs_without_a_path(host: PluginHost) -> None:
+    command = [f"{FOLDER}/{host.plugin}", xmlrpc.client.dumps(("no session", {}), "emergency_reset")]
+    for path in ("", "/opt/xensource/bin"):
+        answer = host.root.run("/usr/bin/python3", *command, env={"PATH": path})
+        assert "Reset configuration." in answer.stdout
 
 
 HOST_S_PYTHON = [PLUGIN, *(pathlib.Path(xapi.__file__).parent / "xen_files").glob("XenAPI*.py")]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import http.client
 import importlib.util
 import json
@@ -12,7 +13,7 @@ import types
 import pytest
 
 from netlab import xapi as driver
-from netlab.lab import Lab
+from netlab.lab import Lab, wait_until
 from netlab.xapi import Xapi, XapiFailure
 from netlab.xen_records import HOST_UUID, NULL, Records
 
@@ -178,7 +179,18 @@ def test_trouble(xapi: Xapi) -> None:
     with pytest.raises(http.client.RemoteDisconnected):
         xapi.call("PIF.get_all")
     xapi.recover()
+    xapi.delay("PIF.get_all", 0.01, times=1)
     assert len(xapi.call("PIF.get_all")) == 3
+    xapi.hold("VIF.get_all")
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        slow = pool.submit(xapi.call, "VIF.get_all")
+        try:
+            wait_until(lambda: xapi.calls()[-1] == "VIF.get_all", "the slow call is there")
+            assert len(xapi.call("pool.get_all")) == 1, "others are answered meanwhile"
+            assert not slow.done()
+        finally:
+            xapi.recover()
+        assert slow.result(30) == []
     pool = xapi.call("pool.get_all")[0]
     xapi.call("pool.set_name_label", pool, "renamed")
 
@@ -209,4 +221,4 @@ def test_it_runs_by_itself_with_records_of_a_file(lab: Lab, records: Records) ->
         finally:
             connection.close()
 
-    driver.wait_until(answers, "XAPI answers")
+    wait_until(answers, "XAPI answers")
