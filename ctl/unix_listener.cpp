@@ -39,7 +39,7 @@ sockaddr_un make_address(const std::string& path) {
 }
 
 /// The lock is the folder's own, so no file is left behind.
-Result<Descriptor> lock_folder(const std::string& what, const std::string& path) {
+Result<dataplane::Descriptor> lock_folder(const std::string& what, const std::string& path) {
     const std::string parent = std::filesystem::path(path).parent_path().string();
     const std::string folder = parent.empty() ? "." : parent;
     if (::mkdir(folder.c_str(), 0755) == 0) {
@@ -47,7 +47,7 @@ Result<Descriptor> lock_folder(const std::string& what, const std::string& path)
     } else if (errno != EEXIST) {
         return tl::unexpected(describe_error(what, "create the folder of", path, errno));
     }
-    Descriptor fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    dataplane::Descriptor fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (fd.get() < 0) {
         return tl::unexpected(describe_error(what, "open the folder of", path, errno));
     }
@@ -76,7 +76,9 @@ Result<void> remove_stale(const std::string& what, const std::string& path) {
             "\": a file that is not a socket is there (remove it or choose another path)"
         );
     }
-    const Descriptor probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    const dataplane::Descriptor probe(
+        ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)
+    );
     const sockaddr_un address = make_address(path);
     const int outcome =
         ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address));
@@ -98,7 +100,7 @@ Result<void> remove_stale(const std::string& what, const std::string& path) {
 
 }  // namespace
 
-Result<Descriptor>
+Result<dataplane::Descriptor>
 listen_at(const std::string& what, const std::string& path, SocketFolder folder) {
     constexpr std::size_t kPathMax = sizeof(sockaddr_un::sun_path) - 1;
     if (path.empty() || path.size() > kPathMax) {
@@ -107,7 +109,7 @@ listen_at(const std::string& what, const std::string& path, SocketFolder folder)
             " characters; a socket's path has 1 to " + std::to_string(kPathMax)
         );
     }
-    std::optional<Descriptor> lock;
+    std::optional<dataplane::Descriptor> lock;
     if (folder == SocketFolder::made_and_locked) {
         auto locked = lock_folder(what, path);
         if (!locked.has_value()) {
@@ -118,7 +120,7 @@ listen_at(const std::string& what, const std::string& path, SocketFolder folder)
     if (auto removed = remove_stale(what, path); !removed.has_value()) {
         return tl::unexpected(removed.error());
     }
-    Descriptor fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    dataplane::Descriptor fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     const sockaddr_un address = make_address(path);
     // Linux gives the file the mode of the socket (less the umask), so it is at no moment open to
     // others; chmod() then undoes what the umask took.

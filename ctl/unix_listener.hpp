@@ -13,7 +13,6 @@
 
 namespace culvert::ctl {
 
-using dataplane::Descriptor;
 using dataplane::Result;
 
 enum class SocketFolder : std::uint8_t {
@@ -26,7 +25,7 @@ enum class SocketFolder : std::uint8_t {
 /// Listens at `path` with mode 0660, without blocking. The socket of a dead process is replaced; a
 /// live one, or a file that is no socket, is an error. `what` names it in sentences: "control
 /// socket".
-[[nodiscard]] Result<Descriptor>
+[[nodiscard]] Result<dataplane::Descriptor>
 listen_at(const std::string& what, const std::string& path, SocketFolder folder);
 
 /// Removes the socket's file in the end, unless somebody has replaced it. While the socket still
