@@ -109,17 +109,10 @@ def ccache_folder() -> str:
 def rpmbuild(top: pathlib.Path, spec: pathlib.Path, *words: str, stage: str = "-bb") -> Rpmbuild:
     """Builds in the folder `top`, and leaves there what was built; payloads are packed fast."""
     top.mkdir(parents=True, exist_ok=True)
-    # As .ci/run has it for the tree: ccache tells an object by its path from the folder of the sources, and not by the
-    # locale, which rpmbuild sets.
-    tarballs = [path.name.removesuffix(".tar.gz") for path in top.glob("SOURCES/*.tar.gz")]
-    base = "/".join([f"{top}/BUILD", *tarballs])
     done = subprocess.run(
         ["rpmbuild", stage, "--nodeps", "--noclean", "--define", f"_topdir {top}", "--define", f"_tmppath {top}/tmp",
          "--define", "_binary_payload w1.gzdio", *words, spec],
-        env=os.environ | {"CCACHE_DIR": ccache_folder()} | {
-            "HOME": str(top), "CCACHE_BASEDIR": base, "CCACHE_DEPEND": "1", "CCACHE_NOHASHDIR": "1",
-            "CCACHE_SLOPPINESS": "locale",
-        },
+        env=os.environ | {"CCACHE_DIR": ccache_folder(), "HOME": str(top)},
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
     )  # fmt: skip
     return Rpmbuild(top, done.returncode, done.stdout)

@@ -2,8 +2,8 @@
 """The packages of xenserver/culvert-xen.spec: built from the tarball of `make dist`, twice, and installed, upgraded and
 removed on hosts with their scriptlets run.
 
-The build's objects come out of ccache where the tree's own release build has filled it, as .ci/run arranges; without,
-each of the two builds compiles everything.
+The build's objects come out of ccache, which the tree's own release build has filled; without it each of the two builds
+compiles everything.
 """
 
 from __future__ import annotations
