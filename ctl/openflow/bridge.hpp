@@ -29,11 +29,14 @@ struct PortFacts {
 /// A flow-mod, as far as it is understood.
 struct FlowChange {
     enum class Command : std::uint8_t { add, modify, modify_strict, remove, remove_strict };
-    enum class Actions : std::uint8_t { none, normal, other };
+    /// `local`, `port`: one output, to the bridge's own port or to another.
+    enum class Actions : std::uint8_t { none, normal, local, port, other };
     Command command = Command::add;
     std::uint8_t table = 0;  ///< 255: any.
     std::uint16_t priority = 0;
     bool matches_everything = false;
+    bool matches_source = false;           ///< The Ethernet source, by OpenFlow 1.0.
+    std::optional<std::uint16_t> in_port;  ///< By OpenFlow 1.0.
     Actions actions = Actions::none;
     bool times_out = false;
     std::uint64_t cookie = 0;
@@ -74,8 +77,10 @@ public:
 };
 
 /// Tables that hold nothing but the default flow, as a bridge without a controller has it. Deleting
-/// succeeds, and the default flow is at once there again; so does adding that flow. Everything else
-/// is refused.
+/// succeeds, and the default flow is at once there again; so does adding that flow. Flows of the
+/// same priority by which a toolstack keeps the host's own port reachable (xcp-networkd, where
+/// fail_mode is secure) are taken, as the default flow does what they ask for. Everything else is
+/// refused.
 class DefaultTables : public FlowTables {
 public:
     [[nodiscard]] std::optional<std::string> change(const FlowChange& change) override;

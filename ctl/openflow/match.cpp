@@ -28,6 +28,17 @@ bool matches_all_10(View match) {
            destination_bits >= 32;
 }
 
+MatchFacts facts_of_10(View match) {
+    constexpr std::uint32_t kAnyInPort = 1;
+    constexpr std::uint32_t kAnySource = 4;
+    const auto wildcards = read_at<std::uint32_t>(match, 0);
+    MatchFacts facts{matches_all_10(match), kMatchBytes10, (wildcards & kAnySource) == 0, {}};
+    if ((wildcards & kAnyInPort) == 0) {
+        facts.in_port = read_at<std::uint16_t>(match, 4);
+    }
+    return facts;
+}
+
 /// Masks have a 1 for each bit that does not matter.
 bool matches_all_11(View match) {
     const auto wildcards = read_at<std::uint32_t>(match, 8);
@@ -53,22 +64,25 @@ bool each_item(View items, std::size_t bytes_min, const Visit& visit) {
 
 using Actions = FlowChange::Actions;
 
+Actions kind_of(std::uint16_t type, View action, std::uint8_t version) {
+    if (type != kActionOutput) {
+        return Actions::other;
+    }
+    const bool is_10 = version == kOf10;
+    const std::uint32_t port =
+        is_10 ? read_at<std::uint16_t>(action, 4) : read_at<std::uint32_t>(action, 4);
+    if (port == (is_10 ? kNormal16 : kNormal32)) {
+        return Actions::normal;
+    }
+    return port == (is_10 ? kLocal16 : kLocal32) ? Actions::local : Actions::port;
+}
+
 std::optional<Actions> read_actions(View actions, std::uint8_t version) {
-    unsigned normals = 0;
-    unsigned others = 0;
+    Actions all = Actions::none;
     const bool well_formed = each_item(actions, 8, [&](std::uint16_t type, View action) {
-        const bool is_normal = type == kActionOutput &&
-                               (version == kOf10 ? read_at<std::uint16_t>(action, 4) == kNormal16
-                                                 : read_at<std::uint32_t>(action, 4) == kNormal32);
-        ++(is_normal ? normals : others);
+        all = all == Actions::none ? kind_of(type, action, version) : Actions::other;
     });
-    if (!well_formed) {
-        return std::nullopt;
-    }
-    if (normals + others == 0) {
-        return Actions::none;
-    }
-    return normals == 1 && others == 0 ? Actions::normal : Actions::other;
+    return well_formed ? std::optional(all) : std::nullopt;
 }
 
 std::optional<Actions> read_instructions(View instructions, std::uint8_t version) {
@@ -96,9 +110,7 @@ std::optional<MatchFacts> read_match(View message, std::size_t offset, std::uint
     }
     const View match = message.subspan(offset);
     if (version == kOf10) {
-        return match.size() < kMatchBytes10
-                   ? std::nullopt
-                   : std::optional(MatchFacts{matches_all_10(match), kMatchBytes10});
+        return match.size() < kMatchBytes10 ? std::nullopt : std::optional(facts_of_10(match));
     }
     const auto type = read_at<std::uint16_t>(match, 0);
     const std::size_t length = read_at<std::uint16_t>(match, 2);
@@ -106,13 +118,13 @@ std::optional<MatchFacts> read_match(View message, std::size_t offset, std::uint
         if (match.size() < kMatchBytes11 || type != kMatchStandard || length != kMatchBytes11) {
             return std::nullopt;
         }
-        return MatchFacts{matches_all_11(match), kMatchBytes11};
+        return MatchFacts{matches_all_11(match), kMatchBytes11, false, {}};
     }
     const std::size_t padded = (length + 7) / 8 * 8;
     if (type != kMatchOxm || length < 4 || padded > match.size()) {
         return std::nullopt;
     }
-    return MatchFacts{length == 4, padded};
+    return MatchFacts{length == 4, padded, false, {}};
 }
 
 void write_any_match(Writer& writer, std::uint8_t version) {
@@ -171,6 +183,8 @@ std::optional<FlowChange> read_flow_mod(View message, bool table_in_command) {
     }
     change.command = static_cast<FlowChange::Command>(command);
     change.matches_everything = match->everything;
+    change.matches_source = match->source;
+    change.in_port = match->in_port;
     change.actions = *actions;
     return change;
 }

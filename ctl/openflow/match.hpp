@@ -13,7 +13,9 @@ namespace culvert::ctl::openflow {
 
 struct MatchFacts {
     bool everything = false;
-    std::size_t size = 0;  ///< On the wire, with padding.
+    std::size_t size = 0;                  ///< On the wire, with padding.
+    bool source = false;                   ///< See FlowChange.
+    std::optional<std::uint16_t> in_port;  ///< Likewise.
 };
 
 /// Nothing: it is malformed.
@@ -27,6 +29,8 @@ void write_any_match(Writer& writer, std::uint8_t version);
 [[nodiscard]] std::optional<FlowChange> read_flow_mod(View message, bool table_in_command);
 
 inline constexpr std::uint16_t kNormal16 = 0xfffa;
+inline constexpr std::uint16_t kLocal16 = 0xfffe;
 inline constexpr std::uint32_t kNormal32 = 0xfffffffa;
+inline constexpr std::uint32_t kLocal32 = 0xfffffffe;
 
 }  // namespace culvert::ctl::openflow

@@ -101,6 +101,37 @@ def test_the_default_flow_can_be_reset_and_nothing_else_added(host: Host, versio
     assert "only priority=0,actions=NORMAL can be added" in host.daemon.log()
 
 
+# What xcp-networkd and interface-reconfigure set where fail_mode is secure (a bond sends by NORMAL).
+MANAGEMENT = "idle_timeout=0,priority=0"
+MANAGEMENT_FLOWS = (
+    "in_port=1,arp,nw_proto=1,actions=local",
+    "in_port=1,dl_dst=00:11:22:33:44:55,actions=local",
+    "in_port=local,arp,dl_src=00:11:22:33:44:55,actions=1",
+    "in_port=local,dl_src=00:11:22:33:44:55,actions=NORMAL",
+)
+
+
+FLOWS_OF_OTHERS = (
+    f"priority=1,{MANAGEMENT_FLOWS[0]}",
+    f"idle_timeout=5,priority=0,{MANAGEMENT_FLOWS[0]}",
+    "priority=0,in_port=1,actions=drop",
+    "priority=0,in_port=1,actions=2",
+    "priority=0,in_port=1,actions=local,2",
+    "priority=0,actions=local",
+    "priority=0,in_port=local,actions=1",
+    "priority=0,in_port=local,dl_src=00:11:22:33:44:55,actions=drop",
+)
+
+
+def test_flows_that_keep_the_host_reachable_are_taken_and_no_filters(host: Host) -> None:
+    for flow in MANAGEMENT_FLOWS:
+        ofctl(host, "add-flow", f"{MANAGEMENT},{flow}")
+    for flow in FLOWS_OF_OTHERS:
+        refused = ofctl(host, "add-flow", flow, check=False)
+        assert refused.returncode != 0 and "OFPFMFC_EPERM" in refused.stderr, flow
+    assert ping(host.vms[0].ns, host.vms[1].address()).received == 3
+
+
 def test_matches_of_nxm_alone_are_refused(host: Host) -> None:
     rule = "arp,arp_sha=00:11:22:33:44:55,actions=drop"
     refused = ofctl(host, "add-flow", rule, check=False)
