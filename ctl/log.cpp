@@ -30,7 +30,17 @@ namespace {
 
 /// The areas of the daemon, so that their levels can be set before they have said anything.
 constexpr std::array kAreas = {
-    "bond", "config", "culvertd", "daemon", "firewall", "openflow", "ovsdb", "switch", "tunnel"};
+    "bond",
+    "config",
+    "culvertd",
+    "daemon",
+    "esp",
+    "firewall",
+    "ike",
+    "openflow",
+    "ovsdb",
+    "switch",
+    "tunnel"};
 
 struct LevelWord {
     LogLevel level;
