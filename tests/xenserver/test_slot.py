@@ -57,6 +57,13 @@ def set_up(root: RpmRoot, command: str) -> str:
     return done.stdout
 
 
+def with_a_shell_that_calls_programs(root: RpmRoot) -> None:
+    """Busybox's has mkdir and cp in itself."""
+    root.at("/bin/sh").unlink()
+    shutil.copy("/bin/dash", root.at("/bin/sh"))
+    root.add_libraries("/bin/sh")
+
+
 def everything(root: RpmRoot) -> dict[str, tuple[str, int]]:
     """What is where: contents and links, and modes."""
     found = {}
@@ -138,6 +145,70 @@ def test_no_place_is_empty_in_between(tmp_path: pathlib.Path, command: str) -> N
         touching = [line for line in calls if f'"{place}"' in line]
         assert len(touching) == 1, touching
         assert re.search(rf'rename\w*\(.*"{place}\.culvert".*"{place}"', touching[0]), touching
+
+
+def test_what_was_killed_on_its_way_harms_nothing(tmp_path: pathlib.Path) -> None:
+    """Between any two steps: a link that did not get to its place, a copy that was not finished."""
+    root = installed(tmp_path / "root", sysv=True)
+    before = everything(root)
+    root.write(f"{SAVED}{PROGRAM}.new", "half")
+    root.at(f"{SAVED}{PLUGIN}.new").parent.mkdir(parents=True)
+    root.at(f"{SAVED}{PLUGIN}.new").symlink_to(f"{SHARE}/openvswitch-cfg-update")
+    # Kept already, but the link is not in its place yet: the same again.
+    root.write(f"{SAVED}{SCRIPTS[0]}", "")
+    root.at(f"{SAVED}{SCRIPTS[0]}").unlink()
+    root.at(f"{SAVED}{SCRIPTS[0]}").hardlink_to(root.at(SCRIPTS[0]))
+    slot(root, "take")
+    for place in (PROGRAM, PLUGIN, *SCRIPTS):
+        assert root.read(f"{SAVED}{place}") == "stock\n"
+        root.at(f"{place}.culvert").symlink_to(root.at(place).readlink())
+    slot(root, "give")
+    assert everything(root) == before
+    assert not root.at(SAVED).exists()
+
+
+def test_a_link_of_the_administrator_s_to_ours_is_not_the_host_s(tmp_path: pathlib.Path) -> None:
+    """It must not be kept over the host's file, which would be lost."""
+    root = installed(tmp_path / "root", sysv=True)
+    before = everything(root)
+    slot(root, "take")
+    root.at(PROGRAM).unlink()
+    root.at(PROGRAM).symlink_to("../lib/culvert/ovs-vswitchd")
+    assert f"{PROGRAM}: Culvert's" in slot(root, "status")
+    slot(root, "take")
+    slot(root, "give")
+    assert everything(root) == before
+
+
+def test_two_that_take_at_once(tmp_path: pathlib.Path) -> None:
+    """The second finds the host's file, and the first one's link by the time that it keeps it."""
+    root = installed(tmp_path / "root", sysv=True)
+    with_a_shell_that_calls_programs(root)
+    before = everything(root)
+    root.at("/bin/mkdir").unlink()
+    first = f"[ -e /tmp/first ] || {{ : >/tmp/first; {LIBEXEC}/culvert-slot take; }}"
+    root.program("/bin/mkdir", f'#!/bin/sh\n{first}\nexec busybox mkdir "$@"\n')
+    slot(root, "take")
+    root.at("/tmp/first").unlink()
+    assert root.read(f"{SAVED}{PROGRAM}") == "stock\n"
+    root.at("/bin/mkdir").unlink()
+    root.at("/bin/mkdir").symlink_to("busybox")
+    slot(root, "give")
+    assert everything(root) == before
+
+
+def test_a_full_disk_has_room_for_a_name(tmp_path: pathlib.Path) -> None:
+    root = installed(tmp_path / "root", sysv=True)
+    with_a_shell_that_calls_programs(root)
+    before = everything(root)
+    root.at("/bin/cp").unlink()
+    root.program("/bin/cp", '#!/bin/sh\necho "cp: No space left on device" >&2\nexit 1\n')
+    assert slot(root, "take") == ""
+    assert root.read(f"{SAVED}{PROGRAM}") == "stock\n"
+    assert slot(root, "give") == ""
+    root.at("/bin/cp").unlink()
+    root.at("/bin/cp").symlink_to("busybox")
+    assert everything(root) == before
 
 
 def test_what_cannot_be_taken_is_said(tmp_path: pathlib.Path) -> None:
