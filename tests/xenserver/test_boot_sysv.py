@@ -31,7 +31,7 @@ GRE = '-A INPUT -p gre -m comment --comment "culvert gre" -j ACCEPT'
 JUMP = "-A INPUT -j RH-Firewall-1-INPUT"
 
 # What tests change beside what a reboot takes away.
-CHANGED = (OVS_CTL, MODE, "/etc/xensource-inventory", "/usr/bin/culvert-ctl")
+CHANGED = (OVS_CTL, MODE, "/etc/xensource-inventory", "/usr/bin/culvert-ctl", "/usr/bin/xe")
 
 # Notes the words of each call, one call a line, and ends with the status that the test wants.
 RECORDER = """#!/bin/sh
@@ -156,6 +156,41 @@ def test_each_verb_is_ovs_ctl_with_the_hosts_settings(host: Host) -> None:
     assert host.calls() == [["start", IDENTITY[-1]]]
     log = host.root.read("/var/log/openvswitch/ovs-ctl.log")
     assert f":restart {' '.join(IDENTITY)}\n" in log
+
+
+@pytest.mark.parametrize("shell", ["bash", "dash"])
+def test_settings_that_end_the_shell_do_not_end_the_boot(host: Host, shell: str) -> None:
+    host.record()
+    host.root.run("ln", "-sf", shell, "/usr/bin/sh")
+    try:
+        host.service("start")
+        host.calls()
+        for text in ("exit 0", "exit 1", "exec true", "set -e\nfalse", "set -u\nX=$NOT_SET", "X=${NOT_SET:?must be}"):
+            host.settings("VSWITCHD_PRIORITY=-3", text)
+            said = host.service("start").stderr
+            assert f"going on without {SYSCONFIG}, which is no file of NAME=VALUE lines (it ends the shell" in said
+            assert host.calls() == [["start", *IDENTITY]]
+        # What they do to the shell otherwise is not taken over, and what they set is.
+        for text in ("set -eu", "PATH=/nowhere", "PATH=", "false", "return 3", "set -- stop"):
+            host.settings("VSWITCHD_PRIORITY=-3", text)
+            assert host.service("start").stderr == ""
+            assert host.calls() == [["start", *IDENTITY, "--ovs-vswitchd-priority=-3"]]
+    finally:
+        host.root.run("ln", "-sf", "bash", "/usr/bin/sh")
+
+
+def test_lines_may_end_as_those_of_windows_do(host: Host) -> None:
+    host.record()
+    inventory = host.root.read("/etc/xensource-inventory")
+    host.root.write("/etc/xensource-inventory", inventory.replace("\n", "\r\n"))
+    host.root.write(MODE, " openvswitch\r\n")
+    host.settings('OVS_CTL_OPTS="--no-monitor"\r', "VSWITCHD_PRIORITY=-3\r")
+    host.service("start")
+    chosen = ["--ovs-vswitchd-priority=-3", "--delete-bridges", "--no-monitor"]
+    assert host.calls() == [["start", *IDENTITY, *chosen]]
+    host.root.write("/usr/bin/xe", '#!/bin/sh\nprintf "%s|" "$@" >>/run/calls\necho >>/run/calls\n', 0o755)
+    host.service("start", name="/etc/init.d/openvswitch-xapi-update")
+    assert host.calls()[0][1:] == [f"host-uuid={HOST_UUID}", "plugin=openvswitch-cfg-update", "fn=update"]
 
 
 def test_what_ovs_ctl_leaves_running_is_not_waited_for(host: Host) -> None:
@@ -289,6 +324,14 @@ def test_bridges_go_once_a_boot_also_after_starts_that_failed(host: Host) -> Non
     host.settings("OVS_CTL_OPTS=--ovsdb-server-options=--nonsense")
     host.service("start", status=1)
     assert not host.root.exists(MARKER)
+    # Nor if ovs-ctl gives up before that, as the daemon cannot even tell its version.
+    host.settings()
+    host.root.write("/usr/lib/culvert/broken", "#!/bin/sh\nexit 1\n", 0o755)
+    host.root.run("mount", "--bind", "/usr/lib/culvert/broken", "/usr/sbin/culvertd")
+    host.service("start", status=1)
+    host.root.run("umount", "/usr/sbin/culvertd")
+    assert not host.root.exists(MARKER) and host.bridges() == ["old0", "old1", "old10"]
+    host.service("stop")
     # Deleted, but the switch does not come up: what is made meanwhile is of this boot.
     host.settings("OVS_CTL_OPTS=--ovs-vswitchd-options=--nonsense")
     host.service("start", status=1)
@@ -303,6 +346,10 @@ def test_bridges_go_once_a_boot_also_after_starts_that_failed(host: Host) -> Non
 
 def test_a_corrupt_database_does_not_keep_the_host_off_the_network(host: Host) -> None:
     database = host.root.path("/etc/openvswitch/conf.db")
+    database.symlink_to("/nowhere/conf.db")
+    assert "/etc/openvswitch/conf.db is no database" in host.service("start").stderr
+    host.service("stop")
+    host.root.run("rm", "-f", MARKER)
     for content in (b"", b"rubbish\n" * 512):
         database.write_bytes(content)
         said = host.service("start").stderr
