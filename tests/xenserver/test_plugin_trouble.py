@@ -349,6 +349,9 @@ def test_a_command_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) 
     module = importlib.util.module_from_spec(specification)
     loader.exec_module(module)
     assert module.run(["sleep", "infinity"], 0.1) == (-signal.SIGKILL, "", "")
+    # Nor does what it has started hold us up.
+    assert module.run(["sh", "-c", "sleep infinity; :"], 0.1) == (-signal.SIGKILL, "", "")
+    assert module.run(["sh", "-c", "sleep infinity & echo said"], 0.1) == (0, "said\n", "")
     assert module.run(["/no/such/program"]) == (127, "", "/no/such/program: No such file or directory")
 
 
