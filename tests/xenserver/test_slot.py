@@ -197,18 +197,48 @@ def test_two_that_take_at_once(tmp_path: pathlib.Path) -> None:
     assert everything(root) == before
 
 
-def test_a_full_disk_has_room_for_a_name(tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize(
+    ("program", "failing"),
+    [
+        ("cp", 'echo "cp: No space left on device" >&2; exit 1'),
+        # What is kept is on another file system.
+        ("ln", '[ "$1" = -sf ] || exit 1\nexec busybox ln "$@"'),
+    ],
+)
+def test_a_full_disk_has_room_for_a_name(tmp_path: pathlib.Path, program: str, failing: str) -> None:
     root = installed(tmp_path / "root", sysv=True)
     with_a_shell_that_calls_programs(root)
     before = everything(root)
-    root.at("/bin/cp").unlink()
-    root.program("/bin/cp", '#!/bin/sh\necho "cp: No space left on device" >&2\nexit 1\n')
+    root.at(f"/bin/{program}").unlink()
+    root.program(f"/bin/{program}", f"#!/bin/sh\n{failing}\n")
     assert slot(root, "take") == ""
     assert root.read(f"{SAVED}{PROGRAM}") == "stock\n"
     assert slot(root, "give") == ""
-    root.at("/bin/cp").unlink()
-    root.at("/bin/cp").symlink_to("busybox")
     assert everything(root) == before
+
+
+def test_a_disk_without_any_room(tmp_path: pathlib.Path) -> None:
+    """Each place stays as it is, and nothing half done is left."""
+    root = installed(tmp_path / "root", sysv=True)
+    with_a_shell_that_calls_programs(root)
+    for program, failing in (("cp", 'echo half >"$3"; exit 1'), ("ln", "exit 1")):
+        root.at(f"/bin/{program}").unlink()
+        root.program(f"/bin/{program}", f"#!/bin/sh\n{failing}\n")
+    before = everything(root)
+    assert f"{PROGRAM} stays the host's, as it cannot be kept in {SAVED}" in slot(root, "take", status=1)
+    assert everything(root) == before
+
+
+def test_scripts_are_given_back_when_a_unit_comes(tmp_path: pathlib.Path) -> None:
+    """The host's package was installed after ours, which took the host for one without units."""
+    root = installed(tmp_path / "root", sysv=True)
+    for script in SCRIPTS:
+        root.at(script).unlink()
+    slot(root, "take")
+    assert all(root.at(script).is_symlink() for script in SCRIPTS)
+    root.write("/usr/lib/systemd/system/openvswitch.service", "")
+    slot(root, "take")
+    assert not any(root.at(script).is_symlink() for script in SCRIPTS)
 
 
 def test_what_cannot_be_taken_is_said(tmp_path: pathlib.Path) -> None:
