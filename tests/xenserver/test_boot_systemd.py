@@ -99,7 +99,7 @@ def test_the_drop_in_replaces_what_the_stock_unit_runs(systemd: Systemd) -> None
     for command, verb in (("ExecStart", "start"), ("ExecStop", "stop"), ("ExecReload", "reload")):
         lines = systemd.show(UNIT, command).splitlines()
         assert len(lines) == 1 and f"argv[]={BOOT} {verb} ;" in lines[0]
-    assert systemd.show(UNIT, "OOMScoreAdjust") == "-1000"
+    assert systemd.show(UNIT, "OOMScoreAdjust") == "-1000" and systemd.show(UNIT, "TimeoutStartUSec") == "5min"
     assert systemd.show(UNIT, "LimitMEMLOCK") == "infinity" and systemd.show(UNIT, "LimitNOFILE") == "65535"
     before, after = (set(systemd.show(UNIT, name).split()) for name in ("Before", "After"))
     assert before >= {"xapi.service", "xcp-networkd.service", "network.target", "snmpd.service"}
@@ -194,6 +194,18 @@ def test_firewalld_is_asked_where_it_has_the_firewall(root: PrivateRoot) -> None
     root.write("/run/firewalld/now", "service=ssh\n")
     root.write("/run/firewalld/refuse", "")
     assert "warning: the firewall was not opened for gre" in root.run(BOOT, "start").stderr
+    # It hangs, which is found out once.
+    root.write("/usr/bin/firewall-cmd", f'{FIREWALL_CMD}[ "$*" = --state ] || sleep infinity\n', 0o755)
+    root.run("mv", "/usr/bin/timeout", "/usr/bin/timeout.real")
+    root.write("/usr/bin/timeout", '#!/bin/sh\nshift\nexec timeout.real 0.5 "$@"\n', 0o755)
+    root.write("/run/firewalld/now", "")
+    root.write("/run/firewalld/calls", "")
+    root.path("/run/firewalld/refuse").unlink()
+    warned = root.run(BOOT, "start").stderr
+    assert warned.count("firewalld does not answer") == 1 and warned.count("warning") == len(every.split()) + 1
+    calls = [call for call in root.read("/run/firewalld/calls").splitlines() if call != "--state"]
+    root.run("mv", "/usr/bin/timeout.real", "/usr/bin/timeout")
+    assert calls == ["-q --query-protocol=gre", "-q --add-protocol=gre"]
     # It is installed and does not run: the kernel's tables are those of iptables.
     root.write("/run/firewalld/down", "")
     root.write(SYSCONFIG, "")
