@@ -136,6 +136,16 @@ def test_the_drop_in_replaces_what_the_stock_unit_runs(systemd: Systemd) -> None
     systemd.ctl("stop", UNIT)
     assert systemd.run(BOOT, "status", check=False).returncode == 1
 
+    # Where the service does not run it is started: else its next start would find the daemons running, be
+    # empty, and end by stopping them.
+    for verb in ("start", "restart", "force-reload-kmod"):
+        systemd.run(BOOT, verb)
+        assert systemd.ctl("is-active", UNIT).stdout == "active\n"
+        assert f"/system.slice/{UNIT}" in systemd.run("cat", f"/proc/{pid(systemd, 'ovs-vswitchd')}/cgroup").stdout
+        systemd.ctl("start", UNIT)
+        systemd.run(BOOT, "stop")
+        wait_until(lambda: systemd.ctl("is-active", UNIT, check=False).stdout == "inactive\n", "the service has ended")
+
 
 def test_a_failed_daemon_fails_the_unit_and_a_failed_firewall_does_not(systemd: Systemd) -> None:
     root = systemd.root
