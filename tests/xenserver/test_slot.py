@@ -162,9 +162,15 @@ def test_what_was_killed_on_its_way_harms_nothing(tmp_path: pathlib.Path) -> Non
     for place in (PROGRAM, PLUGIN, *SCRIPTS):
         assert root.read(f"{SAVED}{place}") == "stock\n"
         root.at(f"{place}.culvert").symlink_to(root.at(place).readlink())
+    root.write(f"{SAVED}{PROGRAM}.new", "half")
     slot(root, "give")
     assert everything(root) == before
     assert not root.at(SAVED).exists()
+    # Killed before anything was in its place.
+    root.write(f"{SAVED}{PROGRAM}.new", "half")
+    root.at(f"{SCRIPTS[0]}.culvert").symlink_to(f"{SHARE}/init.d/openvswitch")
+    slot(root, "give")
+    assert everything(root) == before
 
 
 def test_a_link_of_the_administrator_s_to_ours_is_not_the_host_s(tmp_path: pathlib.Path) -> None:
