@@ -18,7 +18,7 @@ import pytest
 
 from netlab import xapi
 from netlab.lab import Lab, run, wait_until
-from netlab.plugin_host import BOOTSTRAP_CA, FOLDER, INSTALLED_CA, NO_CHANGE, PLUGIN, PluginHost
+from netlab.plugin_host import BOOTSTRAP_CA, FOLDER, INSTALLED, INSTALLED_CA, NO_CHANGE, PLUGIN, PluginHost
 from netlab.private_root import G2
 from netlab.xapi import XapiFailure
 
@@ -322,6 +322,30 @@ def test_one_call_at_a_time(host: PluginHost) -> None:
         assert "Set controller" in answer.result(30)
     holder.wait()
     host.root.run("rm", "/run/holding")
+
+
+def test_an_emergency_reset_does_not_wait_for_xapi(host: PluginHost) -> None:
+    """Nor does an update, without an end."""
+    host.xapi.hold("network.get_all_records")
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        answer = pool.submit(host.update)
+        try:
+            wait_until(lambda: "network.get_all_records" in host.xapi.calls(), "the update waits for XAPI")
+            assert host.xapi.call_plugin(host.plugin, "emergency_reset") == "Reset configuration."
+            assert host.managers() == [] and not answer.done()
+        finally:
+            host.xapi.recover()
+        assert "Set controller" in answer.result(30)
+    hurried = PLUGIN.read_text(encoding="utf-8").replace("XAPI_SECONDS = 300", "XAPI_SECONDS = 0.5")
+    host.root.write("/run/hurried", hurried, 0o755)
+    host.root.run("mount", "--bind", "/run/hurried", INSTALLED)
+    host.xapi.hold("network.get_all_records")
+    try:
+        with pytest.raises(XapiFailure, match="timed out"):
+            host.update()
+    finally:
+        host.xapi.recover()
+        host.root.run("umount", INSTALLED)
 
 
 def test_it_starts_again_with_the_python_that_has_xapi_s_module(host: PluginHost) -> None:
