@@ -206,7 +206,7 @@ def test_without_ovs_ctl_culvert_ctl_is_asked(host: Host) -> None:
     host.root.path("/usr/bin/culvert-ctl").unlink()
     host.record("/usr/bin/culvert-ctl")
     host.service("start")
-    assert host.calls() == [["start", *IDENTITY, "--delete-bridges"], ["enable-protocol", "gre"]]
+    assert host.calls() == [["start", *IDENTITY, "--delete-bridges"], ["enable-protocol", "--", "gre"]]
 
 
 def test_ha_is_restarted_when_the_module_was(host: Host) -> None:
@@ -233,8 +233,16 @@ def test_the_status_is_that_of_the_daemons_and_not_of_the_firewall(host: Host) -
     host.root.run("chmod", "-x", "/usr/bin/culvert-ctl")
     warned = host.service("start")
     assert "warning: the firewall was not opened for gre" in warned.stderr
-    host.root.run("chmod", "+x", "/usr/bin/culvert-ctl")
     assert host.root.rules() == [JUMP]
+    # It does not end.
+    program = host.root.path("/usr/bin/culvert-ctl").read_bytes()
+    host.root.run("mv", "/usr/bin/timeout", "/usr/bin/timeout.real")
+    host.root.write("/usr/bin/timeout", '#!/bin/sh\nshift\nexec timeout.real 0.1 "$@"\n', 0o755)
+    host.root.write("/usr/bin/culvert-ctl", "#!/bin/sh\nexec sleep infinity\n", 0o755)
+    warned = host.service("start")
+    host.root.run("mv", "/usr/bin/timeout.real", "/usr/bin/timeout")
+    host.root.path("/usr/bin/culvert-ctl").write_bytes(program)
+    assert "warning: the firewall was not opened for gre" in warned.stderr
     # The daemons fail: what can be done all the same is done, and rc will stop the half of a start.
     host.root.write("/run/calls-fail", "")
     for words in (("start",), ("restart",), ("restart", "--save-flows=yes"), ("force-reload-kmod",), ("status",)):
@@ -370,9 +378,10 @@ def test_a_corrupt_database_does_not_keep_the_host_off_the_network(host: Host) -
 
 def test_more_tunnels_are_let_in_when_they_are_named(host: Host) -> None:
     host.record()
-    host.settings('CULVERT_PROTOCOLS="gre vxlan nonsense geneve"')
+    host.settings('CULVERT_PROTOCOLS="gre vxlan nonsense geneve * --help"', "OVS_CTL_OPTS=/etc/xen*")
     done = host.service("start")
-    assert "nonsense" in done.stderr
+    assert "nonsense" in done.stderr and done.stderr.count("warning") == 3
+    assert host.calls()[0][-1] == "/etc/xen*"
     rules = host.root.rules()
     assert rules[3:] == [JUMP] and GRE in rules
     assert [sum(f"dport {port} " in rule for rule in rules) for port in (4789, 6081, 4341)] == [1, 1, 0]
