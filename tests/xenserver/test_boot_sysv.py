@@ -291,6 +291,7 @@ def test_the_verbs_with_the_real_daemons(host: Host) -> None:
     daemons = ("ovsdb-server", "ovs-vswitchd", "ovs-xapi-sync")
     status = "".join(f"{daemon} is running with pid {host.pid(daemon)}\n" for daemon in daemons)
     assert host.service("status").stdout == status
+    assert host.service("status", name="/usr/libexec/culvert/culvert-boot").stdout == status
     # Not started again while it runs, looked at by name and not by a number that is another's now.
     sync = host.pid("ovs-xapi-sync")
     command = host.root.read(f"/proc/{sync}/cmdline").split("\0")
