@@ -296,6 +296,19 @@ def test_sysconfig_gets_what_it_lacks(tmp_path: pathlib.Path) -> None:
     assert root.read(SYSCONFIG) == mine
 
 
+def test_sysconfig_may_be_a_link(tmp_path: pathlib.Path) -> None:
+    root = installed(tmp_path / "root", sysv=True)
+    root.write("/etc/common settings", "VSWITCHD_PRIORITY=-5\n")
+    root.at(SYSCONFIG).parent.mkdir(exist_ok=True)
+    root.at(SYSCONFIG).symlink_to("../common settings")
+    before = everything(root)
+    set_up(root, "install")
+    assert "# OVS_CTL_OPTS=" in root.read("/etc/common settings")
+    assert str(root.at(SYSCONFIG).readlink()) == "../common settings"
+    set_up(root, "remove")
+    assert everything(root) == before
+
+
 def test_a_new_variable_comes_with_an_upgrade(tmp_path: pathlib.Path) -> None:
     root = installed(tmp_path / "root", sysv=True)
     set_up(root, "install")
