@@ -386,6 +386,23 @@ def test_it_finds_its_programs_without_a_path(host: PluginHost) -> None:
         assert "Reset configuration." in answer.stdout
 
 
+def test_text_is_utf_8_without_a_locale(host: PluginHost) -> None:
+    """XAPI gives its plugins none; so is Python before 3.7 then."""
+    host.root.run("cp", INSTALLED, "/run/plugin")
+    start = "exec env LC_ALL=C PYTHONCOERCECLOCALE=0 /usr/bin/python3 -X utf8=0 /run/plugin"
+    host.root.write("/run/start", f'#!/bin/sh\n{start} "$@"\n', 0o755)
+    host.root.run("mount", "--bind", "/run/start", INSTALLED)
+    try:
+        host.root.vsctl("set", "Bridge", "xenbr0", "other_config:note=\u00fcber \u2603")
+        host.network("xenbr0")["other_config"]["vswitch-disable-in-band"] = "n\u00f6"
+        host.put()
+        answer = host.update()
+    finally:
+        host.root.run("umount", INSTALLED)
+        host.root.vsctl("remove", "Bridge", "xenbr0", "other_config", "note")
+    assert 'Warning: "n\u00f6" is an invalid value' in answer and "Set controller to pssl:6640." in answer
+
+
 HOST_S_PYTHON = [PLUGIN, *(pathlib.Path(xapi.__file__).parent / "xen_files").glob("XenAPI*.py")]
 
 
