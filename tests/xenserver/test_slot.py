@@ -129,6 +129,21 @@ def test_a_link_of_the_host_is_kept_as_one(tmp_path: pathlib.Path) -> None:
     assert str(root.at(PROGRAM).readlink()) == "/etc/alternatives/ovs-vswitchd"
 
 
+def test_what_an_interrupted_run_left_is_not_written_through(tmp_path: pathlib.Path) -> None:
+    root = installed(tmp_path / "root", sysv=True)
+    before = everything(root)
+    slot(root, "take")
+    # Cut off between a link and its renaming, and between a copy of a link and its renaming.
+    root.at(f"{PROGRAM}.culvert").symlink_to("/usr/lib/culvert/ovs-vswitchd")
+    slot(root, "give")
+    root.at(f"{SAVED}{PROGRAM}.new").parent.mkdir(parents=True)
+    root.at(f"{SAVED}{PROGRAM}.new").symlink_to(PLUGIN)
+    slot(root, "take")
+    assert root.read(f"{SAVED}{PROGRAM}") == "stock\n" and root.read("/usr/lib/culvert/ovs-vswitchd") == "ours\n"
+    slot(root, "give")
+    assert everything(root) == before
+
+
 @pytest.mark.parametrize("command", ["take", "give"])
 def test_no_place_is_empty_in_between(tmp_path: pathlib.Path, command: str) -> None:
     """Each place changes by one rename: nothing is removed from it, or moved away."""
