@@ -262,6 +262,28 @@ def test_scripts_are_given_back_when_a_unit_comes(tmp_path: pathlib.Path) -> Non
     assert not any(root.at(script).is_symlink() for script in SCRIPTS)
 
 
+def test_the_unit_may_stand_in_either_folder_and_plugins_in_none(tmp_path: pathlib.Path) -> None:
+    root = installed(tmp_path / "root", sysv=False, backend="bridge")
+    root.at("/lib/systemd/system").mkdir(parents=True)
+    root.at("/usr/lib/systemd/system/openvswitch.service").rename(root.at("/lib/systemd/system/openvswitch.service"))
+    shutil.rmtree(root.at("/etc/xapi.d"))
+    set_up(root, "install")
+    assert "xe-switch-network-backend openvswitch" in root.take_calls()
+    status = slot(root, "status")
+    assert status.count("not needed on this host\n") == 4 and f"{PROGRAM}: Culvert's" in status
+    assert not root.at("/etc/init.d").exists() and not root.at("/etc/xapi.d").exists()
+
+
+def test_a_place_that_was_emptied_is_taken_again(tmp_path: pathlib.Path) -> None:
+    root = installed(tmp_path / "root", sysv=False)
+    slot(root, "take")
+    root.at(CONFIG_PLUGIN).unlink()
+    assert f"{CONFIG_PLUGIN}: nobody's\n" in slot(root, "status", status=1)
+    slot(root, "take")
+    slot(root, "status")
+    assert root.read(f"{SAVED}{CONFIG_PLUGIN}") == "stock\n"
+
+
 def test_what_cannot_be_taken_is_said(tmp_path: pathlib.Path) -> None:
     root = installed(tmp_path / "root", sysv=True)
     root.at("/usr/lib/culvert/ovs-vswitchd").unlink()
@@ -365,6 +387,19 @@ def test_the_backend(
     set_up(root, "remove")
     assert backends() == []
     assert not list(root.at("/var/lib/culvert").iterdir())
+
+
+def test_a_backend_that_was_not_switched_is_not_switched_back(tmp_path: pathlib.Path) -> None:
+    root = installed(tmp_path / "root", sysv=True, backend="bridge")
+    root.write("/etc/xensource/broken", "")
+    assert 'the backend is still "bridge"' in set_up(root, "install")
+    # Later on somebody else does it.
+    root.write(NETWORK_CONF, "openvswitch\n")
+    root.at("/etc/xensource/broken").unlink()
+    root.take_calls()
+    set_up(root, "remove")
+    assert not [call for call in root.take_calls() if call.startswith("xe-switch")]
+    assert root.read(NETWORK_CONF) == "openvswitch\n"
 
 
 def test_hosts_without_the_tools(tmp_path: pathlib.Path) -> None:
