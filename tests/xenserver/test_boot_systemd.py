@@ -123,14 +123,15 @@ def test_the_drop_in_replaces_what_the_stock_unit_runs(systemd: Systemd) -> None
     assert root.vsctl("get", "bridge", "xenbr0", "other_config:hwaddr") == '"02:00:00:00:00:01"\n'
 
     # From a shell: what it starts is systemd's all the same, or systemd would stop it.
-    switch = pid(systemd, "ovs-vswitchd")
-    systemd.run(BOOT, "restart", "--save-flows=yes")
-    assert pid(systemd, "ovs-vswitchd") != switch
-    for daemon in ("ovsdb-server", "ovs-vswitchd"):
-        group = systemd.run("cat", f"/proc/{pid(systemd, daemon)}/cgroup").stdout
-        assert f"/system.slice/{UNIT}" in group
-    assert systemd.ctl("is-active", UNIT).stdout == "active\n"
-    assert root.vsctl("list-br") == "xenbr0\n" and root.rules() == [GRE, JUMP]
+    for words in (("restart", "--save-flows=yes"), ("force-reload-kmod",)):
+        switch = pid(systemd, "ovs-vswitchd")
+        systemd.run(BOOT, *words)
+        assert pid(systemd, "ovs-vswitchd") != switch
+        for daemon in ("ovsdb-server", "ovs-vswitchd"):
+            group = systemd.run("cat", f"/proc/{pid(systemd, daemon)}/cgroup").stdout
+            assert f"/system.slice/{UNIT}" in group
+        assert systemd.ctl("is-active", UNIT).stdout == "active\n"
+        assert root.vsctl("list-br") == "xenbr0\n" and root.rules() == [GRE, JUMP]
     systemd.run(BOOT, "status")
     systemd.ctl("reload", UNIT)
     systemd.ctl("stop", UNIT)

@@ -31,7 +31,7 @@ GRE = '-A INPUT -p gre -m comment --comment "culvert gre" -j ACCEPT'
 JUMP = "-A INPUT -j RH-Firewall-1-INPUT"
 
 # What tests change beside what a reboot takes away.
-CHANGED = (OVS_CTL, MODE, "/etc/xensource-inventory", "/usr/bin/culvert-ctl", "/usr/bin/xe")
+CHANGED = (OVS_CTL, MODE, SYNC, "/etc/xensource-inventory", "/usr/bin/culvert-ctl", "/usr/bin/xe")
 
 # Notes the words of each call, one call a line, and ends with the status that the test wants.
 RECORDER = """#!/bin/sh
@@ -53,13 +53,13 @@ class Host:
 
     def reset(self) -> None:
         self.root.reboot()
-        self.root.run("chmod", "-x", SYNC)  # It takes a while to start; one test has it.
         self.root.run("sh", "-c", f"rm -f /etc/openvswitch/* {SYSCONFIG} /etc/xensource/xhad.conf")
         for name, content in self._originals.items():
             if not self.root.exists(name) or self.root.path(name).read_bytes() != content:
                 self.root.path(name).unlink(missing_ok=True)
                 self.root.path(name).write_bytes(content)
             self.root.path(name).chmod(0o755)
+        self.root.run("chmod", "-x", SYNC)  # It takes a while to start; one test has it.
 
     def service(self, *words: str, status: int = 0, name: str = SERVICE) -> subprocess.CompletedProcess[str]:
         done = self.root.run(name, *words, check=False)
@@ -130,7 +130,7 @@ def test_each_verb_is_ovs_ctl_with_the_hosts_settings(host: Host) -> None:
     assert host.calls() == [["restart", *IDENTITY]]
     host.service("force-reload-kmod")
     assert host.calls() == [["force-reload-kmod", *IDENTITY]]
-    host.service("version")
+    host.root.run(SERVICE, "version", env={"PATH": "/nowhere"})
     assert host.calls() == [["version"]]
     for verb in ("reload", "force-reload"):  # The daemons follow the database.
         host.service(verb)
@@ -250,6 +250,10 @@ def test_the_status_is_that_of_the_daemons_and_not_of_the_firewall(host: Host) -
         assert host.root.exists(LOCK)
     host.service("stop", status=1)
     assert host.root.rules() == [GRE, JUMP]
+    host.root.run("rm", "/run/calls-fail")
+    host.root.write(SYNC, "#!/bin/sh\nexit 1\n", 0o755)
+    for words in (("start",), ("restart",), ("force-reload-kmod",)):
+        assert "ovs-xapi-sync did not start" in host.service(*words, status=1).stderr
 
 
 def test_network_conf_says_whose_the_network_is(host: Host) -> None:
@@ -309,8 +313,10 @@ def test_the_verbs_with_the_real_daemons(host: Host) -> None:
     host.root.vsctl("add-br", "xenbr0", "--", "set", "Open_vSwitch", ".", "other_config:max-idle=5000")
     for words in (("restart", "--save-flows=yes"), ("force-reload-kmod",)):
         sync = host.pid("ovs-xapi-sync")
+        host.root.run("iptables", "-D", "INPUT", "1")
+        host.root.run("rm", LOCK)
         host.service(*words)
-        assert host.pid("ovs-xapi-sync") != sync
+        assert host.pid("ovs-xapi-sync") != sync and host.root.exists(LOCK)
         assert host.bridges() == ["xenbr0"] and host.get("other_config:max-idle") == "5000"
         assert host.root.rules() == [GRE, JUMP]
         assert host.root.run("ip6tables", "-S", "INPUT").stdout.count("culvert gre") == 1
@@ -375,6 +381,10 @@ def test_a_corrupt_database_does_not_keep_the_host_off_the_network(host: Host) -
         file.write(b"OVSDB JSON 4000 0123456789")
     assert "is no database" not in host.service("start").stderr
     assert host.get("other_config:kept") == "yes" and host.bridges() == ["xenbr0"]
+    # The file of a server that runs is left to it.
+    database.write_bytes(b"rubbish\n")
+    assert "is no database" not in host.service("start").stderr
+    assert database.read_bytes().startswith(b"rubbish\n")
 
 
 def test_more_tunnels_are_let_in_when_they_are_named(host: Host) -> None:
