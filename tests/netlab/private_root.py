@@ -280,6 +280,7 @@ class PrivateRoot(Namespace, Database):
         self.boots += 1
         self.run("mkdir", "-p", "/run/lock/subsys")
         self.run("iptables-restore", "/etc/sysconfig/iptables")  # Empties the table, too.
+        self.run("ip6tables", "-F", "INPUT")
 
     def reboot(self) -> None:
         """A power cut and what the kernel is then: nothing runs, what was in /run, in the kernel's

@@ -111,7 +111,7 @@ def test_the_script_is_what_chkconfig_wants(host: Host) -> None:
         assert f"\n# chkconfig: {order}\n" in host.root.read(f"/etc/init.d/{name}")
     help_text = host.service("help").stdout
     verbs = ("start", "stop", "restart", "reload", "force-reload", "status", "version", "force-reload-kmod", "help")
-    assert all(verb in help_text for verb in verbs)
+    assert all(verb in help_text for verb in verbs) and host.service("--help").stdout == help_text
     for words in (("nonsense",), (), ("start", "stop"), ("start", "")):
         refused = host.service(*words, status=1)
         assert refused.stdout == "" and "usage:" in refused.stderr
@@ -125,6 +125,8 @@ def test_each_verb_is_ovs_ctl_with_the_hosts_settings(host: Host) -> None:
     host.service("start")
     assert host.calls() == [["start", *IDENTITY]]
     host.service("restart")
+    assert host.calls() == [["stop"], ["start", *IDENTITY]]
+    host.service("restart", "--save-flows=no")
     assert host.calls() == [["stop"], ["start", *IDENTITY]]
     host.service("restart", "--save-flows=yes")
     assert host.calls() == [["restart", *IDENTITY]]
@@ -154,6 +156,7 @@ def test_each_verb_is_ovs_ctl_with_the_hosts_settings(host: Host) -> None:
     host.root.write("/etc/xensource-inventory", "")
     assert "no INSTALLATION_UUID" in host.service("start").stderr
     assert host.calls() == [["start", IDENTITY[-1]]]
+    assert "no INSTALLATION_UUID" in host.service("start", status=1, name="/etc/init.d/openvswitch-xapi-update").stderr
     log = host.root.read("/var/log/openvswitch/ovs-ctl.log")
     assert f":restart {' '.join(IDENTITY)}\n" in log
 
@@ -296,6 +299,7 @@ def test_the_verbs_with_the_real_daemons(host: Host) -> None:
     status = "".join(f"{daemon} is running with pid {host.pid(daemon)}\n" for daemon in daemons)
     assert host.service("status").stdout == status
     assert host.service("status", name="/usr/libexec/culvert/culvert-boot").stdout == status
+    assert "OPENSSL_ENABLE_MD5_VERIFY" not in host.root.read(f"/proc/{host.pid('ovsdb-server')}/environ")
     # Not started again while it runs, looked at by name and not by a number that is another's now.
     sync = host.pid("ovs-xapi-sync")
     command = host.root.read(f"/proc/{sync}/cmdline").split("\0")
@@ -306,6 +310,7 @@ def test_the_verbs_with_the_real_daemons(host: Host) -> None:
     host.service("reload")
     host.root.run("kill", "-9", sync)
     wait_until(lambda: host.root.status(SERVICE, "status") == 1, "it is missed")
+    host.root.write("/run/openvswitch/ovs-xapi-sync.pid", "1\n")  # The number is another's now.
     assert "ovs-xapi-sync is not running" in host.service("status", status=1).stdout
     host.service("reload")
     host.service("start")

@@ -118,7 +118,7 @@ def test_boots_by_init_scripts(lab: Lab, build: Build) -> None:
 
     def update(status: int = 0) -> str:
         done = root.run(XAPI_UPDATE, "start", check=False)
-        assert done.returncode == status, done
+        assert done.returncode == status and root.exists("/var/lock/subsys/openvswitch-xapi-update"), done
         return done.stdout + done.stderr
 
     def ask_for(mode: str) -> None:
@@ -258,6 +258,10 @@ def test_boots_by_units(modern: tuple[Host, Systemd]) -> None:
     host.pool["other_config"].clear()
     assert "Removed controller" in want()
     assert (host.managers(), host.authorities(), host.bridges()) == ([], [], bridge())
+    # Another pool, with another controller and other networks, whose UUIDs XAPI itself writes here.
+    host.join_another_pool("50000000-0000-4000-8000-00000000000a")
+    want("ssl", "192.0.2.11")
+    assert (host.managers(), host.bridges()) == (["ssl:192.0.2.11:6632"], bridge())
     want("pssl")
 
     # The second boot, with the firewall that was saved meanwhile: there still is one rule of each.
