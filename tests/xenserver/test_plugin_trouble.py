@@ -151,6 +151,11 @@ def test_a_bridge_that_is_removed_meanwhile(host: PluginHost) -> None:
     with host.instead_of("ovs-vsctl", script):
         assert "Set controller to pssl:6640." in host.update()
     assert host.fail_modes() == {"xenbr0": "standalone", "br-own": ""}
+    # The same for the setting that is taken away, which needs no reset.
+    words = ("--", "set", "Bridge", "xapi0", "fail_mode=standalone", "other_config:disable-in-band=true")
+    host.root.vsctl("add-br", "xapi0", *words)
+    with host.instead_of("ovs-vsctl", script):
+        assert host.update() == "Updated in-band management."
 
 
 def test_every_command_of_the_database_has_a_limit(host: PluginHost) -> None:
