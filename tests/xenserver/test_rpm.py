@@ -388,6 +388,7 @@ def test_life_on_a_host_with_systemd(versions: Versions, stock, tmp_path: pathli
     calls = root.take_calls()
     assert calls.count(f"{BACKEND} bridge") == 1
     assert calls.count("systemctl disable culvert-ipsec.service") == 1
+    assert calls.count("systemctl stop culvert-ipsec.service") == 1
     # Units are read again when the drop-ins are gone.
     assert calls[-1] == "systemctl daemon-reload"
     assert "the network backend is bridge again" in text
