@@ -10,8 +10,15 @@ from netlab.peers import OVS_TOOLS
 
 TOOLS = {
     **OVS_TOOLS,
+    "busybox": "busybox-static",
     "cmake": "cmake",
+    "debugedit": "debugedit",
+    "eu-strip": "elfutils",
+    "git": "git",
     "nsenter": "util-linux",
+    "rpmbuild": "rpm",
+    "rpmlint": "rpmlint",
+    "strace": "strace",
     "unshare": "util-linux",
     "xtables-legacy-multi": "iptables",
 }
@@ -24,7 +31,7 @@ FILES = {
 
 @pytest.fixture(scope="session", autouse=True)
 def host_tools(environment: None) -> None:
-    """The stock packages of a host, and what its root is made with."""
+    """The stock packages of a host, what its root is made with, and what makes and checks packages."""
     missing = require_root_and_tools(TOOLS)
     for name, package in FILES.items():
         if not pathlib.Path(name).exists():
