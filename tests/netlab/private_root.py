@@ -31,6 +31,9 @@ G2 = "G2"  # systemd and xcp-networkd
 PRODUCTS = {G1: ("XenServer", "6.2.0", "70446c"), G2: ("XCP-ng", "8.3.0", "cloud")}
 DATABASES = {G1: "/etc/openvswitch", G2: "/run/openvswitch"}  # The folder of conf.db.
 PATH = "/sbin:/bin:/usr/sbin:/usr/bin"
+# What the boot script puts into INPUT, before the host's own rule, which leads to a REJECT.
+GRE = '-A INPUT -p gre -m comment --comment "culvert gre" -j ACCEPT'
+JUMP = "-A INPUT -j RH-Firewall-1-INPUT"
 _PYTHON = "usr/lib/python3/dist-packages"
 _SCRIPTS = "usr/share/openvswitch/scripts"
 _PLUGINS = "etc/xapi.d/plugins"

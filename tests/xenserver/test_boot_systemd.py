@@ -11,7 +11,7 @@ import pytest
 
 from netlab.daemon import Build
 from netlab.lab import Lab, wait_until
-from netlab.private_root import G2, PrivateRoot
+from netlab.private_root import G2, GRE, JUMP, PrivateRoot
 from netlab.systemd import Systemd
 from netlab.xen_records import HOST_UUID
 
@@ -19,8 +19,6 @@ BOOT = "/usr/libexec/culvert/culvert-boot"
 UNIT = "openvswitch.service"
 SYSCONFIG = "/etc/sysconfig/openvswitch"
 MARKER = "/var/run/openvswitch.booted"
-GRE = '-A INPUT -p gre -m comment --comment "culvert gre" -j ACCEPT'
-JUMP = "-A INPUT -j RH-Firewall-1-INPUT"
 
 # What xcp-networkd asks for as it starts, of its own database; it may rely on the switch being there.
 NETWORKD = """[Unit]

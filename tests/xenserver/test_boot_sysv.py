@@ -12,7 +12,7 @@ import pytest
 
 from netlab.daemon import Build
 from netlab.lab import Lab, wait_until
-from netlab.private_root import G1, PrivateRoot
+from netlab.private_root import G1, GRE, JUMP, PrivateRoot
 from netlab.xen_records import HOST_UUID
 
 SERVICE = "/etc/init.d/openvswitch"
@@ -26,9 +26,6 @@ IDENTITY = [
     *(f"--system-id={HOST_UUID}", "--system-type=XenServer", "--system-version=6.2.0-70446c"),
     *(f"--external-id=xs-system-uuid={HOST_UUID}", "--daemon-cwd=/var/xen/openvswitch"),
 ]
-# What goes into INPUT, before the jump that ends in REJECT.
-GRE = '-A INPUT -p gre -m comment --comment "culvert gre" -j ACCEPT'
-JUMP = "-A INPUT -j RH-Firewall-1-INPUT"
 
 # What tests change beside what a reboot takes away.
 CHANGED = (OVS_CTL, MODE, SYNC, "/etc/xensource-inventory", "/usr/bin/culvert-ctl", "/usr/bin/xe")

@@ -13,7 +13,7 @@ import pytest
 
 from netlab.daemon import Build
 from netlab.lab import Lab, wait_until
-from netlab.private_root import G1, G2, PrivateRoot
+from netlab.private_root import G1, G2, GRE, JUMP, PrivateRoot
 from netlab.systemd import Systemd
 from netlab.xapi import Xapi
 from netlab.xen_records import HOST_UUID, Records
@@ -27,8 +27,6 @@ VLAN_NETWORK = "50000000-0000-4000-8000-000000000002"  # In the cache's file onl
 MAC = "00:16:3e:00:00:01"
 KEY = "/etc/xensource/xapi-ssl.pem"
 COOKIE = "/var/run/xapi_init_complete.cookie"
-GRE = '-A INPUT -p gre -m comment --comment "culvert gre" -j ACCEPT'
-JUMP = "-A INPUT -j RH-Firewall-1-INPUT"
 XAPI_JUMP = "-A INPUT -j xapi-INPUT"
 
 # As xcp-networkd does at its start with the configuration that it keeps.
