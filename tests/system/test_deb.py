@@ -59,7 +59,7 @@ class Package:
     def field(self, name: str) -> str:
         return run(["dpkg-deb", "--field", self.file, name]).stdout.strip()
 
-    def repack(self, target: pathlib.Path, version: str, preinst: str = "") -> None:
+    def repack(self, target: pathlib.Path, version: str, preinst: str = "", wanted_by: str = "") -> None:
         """The same of another version."""
         folder = target.with_suffix("")
         shutil.copytree(self.files, folder, symlinks=True)
@@ -68,6 +68,9 @@ class Package:
         if preinst:
             (folder / "DEBIAN/preinst").write_text(preinst, encoding="ascii")
             (folder / "DEBIAN/preinst").chmod(0o755)
+        if wanted_by:
+            with (folder / "lib/systemd/system/culvert.service").open("a", encoding="ascii") as unit:
+                unit.write(f"WantedBy={wanted_by}\n")  # [Install] is its last section.
         run(["dpkg-deb", "--build", "--root-owner-group", "-Znone", folder, target])
 
 
@@ -278,10 +281,16 @@ def test_the_administrators_choice_and_unit_survive(host, package) -> None:
     enabled.symlink_to("/lib/systemd/system/culvert.service")
     install(host, package.newer)
     assert choice(host) == THEIRS and enabled.is_symlink()
+    # A service that is enabled is also where a later version of the unit wants it.
+    elsewhere = package.newer.with_name("culvert_1001_amd64.deb")
+    package.repack(elsewhere, "1001", wanted_by="default.target")
+    install(host, elsewhere)
+    second = host.root / "etc/systemd/system/default.target.wants/culvert.service"
+    assert second.is_symlink() and enabled.is_symlink()
     assert OURS in host.run("update-alternatives", "--list", "ovs-vswitchd").stdout
     host.run("dpkg", "--remove", "culvert")
     host.run("dpkg", "--purge", "culvert")
-    assert choice(host) == THEIRS and not enabled.is_symlink()
+    assert choice(host) == THEIRS and not enabled.is_symlink() and not second.is_symlink()
 
 
 def test_what_fails_half_way_is_taken_back(host, package) -> None:
