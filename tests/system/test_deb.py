@@ -334,7 +334,10 @@ def test_the_service_by_its_own_name(host, package) -> None:
     assert options["ConditionPathExists"] == "/etc/culvert/culvert.toml"
     start = options["ExecStart"].removesuffix("$CULVERTD_OPTS").split()
     file = host.root / "etc/culvert/culvert.toml"
-    text = '[daemon]\nlog_file = "/var/log/culvert/culvertd.log"\n[[bridge]]\nname = "br0"\n'
+    socket = "/run/culvert/other.ctl"
+    with (host.root / "etc/default/culvert").open("a", encoding="ascii") as defaults:
+        defaults.write(f'CULVERT_SOCKET="{socket}"\n')
+    text = f'[daemon]\nsocket = "{socket}"\nlog_file = "/var/log/culvert/culvertd.log"\n[[bridge]]\nname = "br0"\n'
     file.write_text(text, encoding="ascii")
     log = host.root / "var/log/culvert/culvertd.log"
     log.parent.mkdir(mode=0o750)  # LogsDirectory of the unit.
@@ -347,7 +350,7 @@ def test_the_service_by_its_own_name(host, package) -> None:
         return word in notify.messages
 
     wait_until(lambda: said("READY=1"), "the daemon says that it is ready")
-    reload = options["ExecReload"].split()
+    reload = ["env", f"CULVERT_SOCKET={socket}", *options["ExecReload"].split()]  # Of EnvironmentFile.
     file.write_text(text + "[bridge.local]\n", encoding="ascii")
     host.run(*reload)
     wait_until(lambda: said("RELOADING=1"), "the daemon says that it reloads")
