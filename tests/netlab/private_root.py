@@ -197,7 +197,7 @@ class PrivateRoot(Namespace, Database):
     def _command(self, argv: tuple[object, ...], env: Mapping[str, str] | None) -> list[str]:
         variables = {"PATH": PATH, "HOME": "/root", "LC_ALL": "C", "TERM": "linux", **(env or {})}
         words = [f"{name}={value}" for name, value in variables.items()]
-        entering = ["nsenter", f"--target={self.init}", "--mount", "--root", "--pid", "--net"]
+        entering = ["nsenter", f"--target={self.init}", "--mount", "--root", "--wd", "--pid", "--net"]
         return [*entering, "env", "-i", *words, *map(str, argv)]
 
     def run(

@@ -91,7 +91,7 @@ class Systemd:
 
     def run(self, *argv: object, **options: object) -> subprocess.CompletedProcess[str]:
         """A command among systemd's processes, in the control group of none of its units."""
-        entering = ["nsenter", f"--target={self._pid}", "--mount", "--root", "--pid", "--net", "--cgroup"]
+        entering = ["nsenter", f"--target={self._pid}", "--mount", "--root", "--wd", "--pid", "--net", "--cgroup"]
         return run([*entering, "env", "-i", f"PATH={PATH}", "LC_ALL=C", *map(str, argv)], **options)
 
     def ctl(self, *words: str, **options: object) -> subprocess.CompletedProcess[str]:
