@@ -371,12 +371,11 @@ def test_no_flows_where_management_needs_none(host: PluginHost, flows, reason: s
     assert flows() == []
 
 
-def test_culvertd_needs_no_flows_for_management(host: PluginHost) -> None:
+def test_culvertd_takes_the_flows_for_management(host: PluginHost) -> None:
     host.pool["other_config"]["vswitch-controller-fail-mode"] = "secure"
     host.want(ADDRESS)
-    answer = host.update()
-    assert "culvertd forwards it in any fail_mode" in answer
-    assert host.fail_modes()["xenbr0"] == "secure"
+    assert "Updated fail_mode." in host.update()
+    assert host.fail_modes()["xenbr0"] == "secure", "it was not undone"
     assert host.managers() == [host.target(ADDRESS)]
 
 

@@ -223,16 +223,6 @@ def test_a_flow_that_is_refused(host: PluginHost) -> None:
     assert host.fail_modes()["xenbr0"] == "secure"
 
 
-def test_a_refusal_by_another_switch_is_a_failure(host: PluginHost) -> None:
-    """Only culvertd is known to forward without flows."""
-    host.pool["other_config"]["vswitch-controller-fail-mode"] = "secure"
-    host.put()
-    other = 'case "$*" in *dump-desc*) echo "Manufacturer: Nicira, Inc." ;; *) echo OFPFMFC_EPERM >&2; exit 1 ;; esac'
-    with host.instead_of("ovs-ofctl", other), pytest.raises(XapiFailure, match="VSWITCH_ADD_FLOW_FAILURE"):
-        host.update()
-    assert host.fail_modes()["xenbr0"] == "standalone"
-
-
 def test_a_management_interface_that_is_not_in_its_bridge(host: PluginHost) -> None:
     host.pool["other_config"]["vswitch-controller-fail-mode"] = "secure"
     host.put()
