@@ -15,6 +15,7 @@
 #include "ctl/acquire.hpp"
 #include "ctl/netlink_bytes.hpp"
 #include "ctl/netlink_talk.hpp"
+#include "tests/unit/ctl/addresses.hpp"
 #include "tests/unit/net_namespace.hpp"
 
 namespace culvert::ctl {
@@ -22,11 +23,7 @@ namespace {
 
 using tunnels::IpAddress;
 
-constexpr int kGiveUpMs = 30000;  // Far beyond what any answer takes.
-
-IpAddress ip(const char* text) {
-    return *IpAddress::parse(text);
-}
+constexpr int kAcquireWaitMs = 30000;  // Far beyond what any answer takes.
 
 class AcquireTest : public ::testing::Test {
 protected:
@@ -99,7 +96,7 @@ private:
 TEST_F(AcquireTest, AsksForTheSaOfGre) {
     add_policy("src 172.20.0.2/32 dst 172.20.0.4/32 proto gre");
     ASSERT_TRUE(acquire_association(ip("172.20.0.2"), ip("172.20.0.4"), 0));
-    const auto acquire = asked(kGiveUpMs);
+    const auto acquire = asked(kAcquireWaitMs);
     ASSERT_TRUE(acquire);
     EXPECT_EQ(acquire->sel.proto, IPPROTO_GRE);
     EXPECT_EQ(acquire->sel.saddr.a4, htonl(0xac140002));
@@ -113,7 +110,7 @@ TEST_F(AcquireTest, AsksForTheSaOfGre) {
 TEST_F(AcquireTest, AsksForTheSaOfAUdpTunnel) {
     add_policy("src 172.20.0.2/32 dst 172.20.0.4/32 proto udp dport 4789");
     ASSERT_TRUE(acquire_association(ip("172.20.0.2"), ip("172.20.0.4"), 4789));
-    const auto acquire = asked(kGiveUpMs);
+    const auto acquire = asked(kAcquireWaitMs);
     ASSERT_TRUE(acquire);
     EXPECT_EQ(acquire->sel.proto, IPPROTO_UDP);
     EXPECT_EQ(acquire->sel.dport, htons(4789));
@@ -123,7 +120,7 @@ TEST_F(AcquireTest, AsksForTheSaOfAUdpTunnel) {
 TEST_F(AcquireTest, AsksOverIpv6) {
     add_policy("src fd20::2/128 dst fd20::4/128 proto gre");
     ASSERT_TRUE(acquire_association(ip("fd20::2"), ip("fd20::4"), 0));
-    const auto acquire = asked(kGiveUpMs);
+    const auto acquire = asked(kAcquireWaitMs);
     ASSERT_TRUE(acquire);
     EXPECT_EQ(acquire->sel.family, AF_INET6);
     EXPECT_EQ(IpAddress::from_v6(&acquire->sel.daddr), ip("fd20::4"));

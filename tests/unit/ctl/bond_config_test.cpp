@@ -7,6 +7,7 @@
 
 #include "ctl/plan.hpp"
 #include "ctl/validate.hpp"
+#include "tests/unit/ctl/plan_lines.hpp"
 #include "tests/unit/ctl/toml_texts.hpp"
 
 namespace culvert::ctl {
@@ -20,16 +21,6 @@ const std::string kPorts = kBridge + "[[port]]\nname = \"e0\"\nbridge = \"br0\"\
                                      "[[port]]\nname = \"e1\"\nbridge = \"br0\"\n";
 const std::string kBond =
     kPorts + "[[bond]]\nname = \"bond0\"\nbridge = \"br0\"\nmembers = [\"e0\", \"e1\"]\n";
-
-std::vector<std::string> lines(const DesiredState& from, const DesiredState& to) {
-    std::vector<std::string> texts;
-    const auto actions = plan(from, to);
-    EXPECT_TRUE(actions.has_value());
-    for (const Action& action : *actions) {
-        texts.push_back(describe(action));
-    }
-    return texts;
-}
 
 TEST(BondConfig, HasOpenVswitchsDefaults) {
     const DesiredState state = state_of(kBond);
@@ -124,7 +115,7 @@ TEST(BondPlan, MakesTheBondAndTellsItsMembers) {
     const DesiredState ports = state_of(kPorts);
     const DesiredState bonded = state_of(kBond + "mode = \"balance-slb\"\n");
     EXPECT_THAT(
-        lines(ports, bonded),
+        plan_lines(ports, bonded),
         ElementsAre(
             "add bond bond0: balance-slb over [\"e0\", \"e1\"] on bridge br0",
             "change port e0: bond none -> \"bond0\"",
@@ -132,7 +123,7 @@ TEST(BondPlan, MakesTheBondAndTellsItsMembers) {
         )
     );
     EXPECT_THAT(
-        lines(bonded, ports),
+        plan_lines(bonded, ports),
         ElementsAre(
             "remove bond bond0",
             "change port e0: bond \"bond0\" -> none",
@@ -143,7 +134,7 @@ TEST(BondPlan, MakesTheBondAndTellsItsMembers) {
     changed.bonds[0].updelay_ms = 500;
     changed.bonds[0].lacp = LacpMode::active;
     EXPECT_THAT(
-        lines(bonded, changed),
+        plan_lines(bonded, changed),
         ElementsAre("change bond bond0: lacp \"off\" -> \"active\", updelay_ms 0 -> 500")
     );
 }
@@ -155,7 +146,7 @@ TEST(BondPlan, AMemberLeavesWithoutTouchingTheOther) {
     one.ports[1].bond.clear();
     ASSERT_TRUE(validate(one).has_value());
     EXPECT_THAT(
-        lines(both, one),
+        plan_lines(both, one),
         ElementsAre(
             "change bond bond0: members [\"e0\", \"e1\"] -> [\"e0\"]",
             "change port e1: bond \"bond0\" -> none"

@@ -36,9 +36,9 @@ bool operator<(const ConfigKey& a, const ConfigKey& b) {
 
 namespace {
 
-using testing::AnyOf;
-using testing::HasSubstr;
-using testing::IsEmpty;
+using ::testing::AnyOf;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 /// What stands around a key of a section in a file that is as short as it can be.
 struct Surroundings {

@@ -14,6 +14,7 @@
 #include <gtest/gtest.h>
 
 #include "ctl/ike.hpp"
+#include "tests/unit/ctl/filled_secret.hpp"
 #include "tests/unit/ctl/unixctl_fixture.hpp"
 
 namespace culvert::ctl {
@@ -43,11 +44,6 @@ public:
     std::vector<SaUse> uses;
     std::vector<std::pair<std::uint32_t, bool>> expired;
 };
-
-tunnels::Secret secret(char fill) {
-    const std::string bytes(36, fill);
-    return tunnels::Secret(std::as_bytes(std::span(bytes)));
-}
 
 class EncryptionTest : public ::testing::Test {
 protected:
@@ -82,8 +78,8 @@ protected:
         port.tunnel.esp = EspConfig{};
         port.tunnel.esp->spi_in = 0x1000U + index;
         port.tunnel.esp->spi_out = 0x2000U + index;
-        port.tunnel.esp->key_in = secret(static_cast<char>('a' + index));
-        port.tunnel.esp->key_out = secret(static_cast<char>('A' + index));
+        port.tunnel.esp->key_in = filled_secret(static_cast<char>('a' + index));
+        port.tunnel.esp->key_out = filled_secret(static_cast<char>('A' + index));
         return port;
     }
     SwitchPort& add_ike(std::uint16_t index, const std::string& name) {
@@ -98,7 +94,7 @@ protected:
         association.destination = *IpAddress::parse(outbound ? "10.0.0.2" : "10.0.0.1");
         association.reqid = reqid_of(tunnel);
         association.algorithm = tunnels::EspAlgorithm::aes_gcm_256;
-        association.key = secret(static_cast<char>(spi));
+        association.key = filled_secret(static_cast<char>(spi));
         return association;
     }
     void configure() { encryption_->configure(model_, ike_); }

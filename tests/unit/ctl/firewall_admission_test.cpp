@@ -8,6 +8,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/unit/ctl/addresses.hpp"
+
 namespace culvert::ctl {
 
 namespace {
@@ -18,8 +20,8 @@ using firewall::Field;
 using firewall::Policy;
 using firewall::Rule;
 using firewall::Value;
-using testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using Kind = TunnelVerdict::Kind;
 
 firewall::Match equal(Field field, Value value) {
@@ -50,10 +52,6 @@ std::shared_ptr<const Policy> policy_of(std::vector<Rule> rules) {
     policy->rules.chains.push_back(std::move(chain));
     policy->rules.input.push_back({});
     return policy;
-}
-
-tunnels::IpAddress ip(std::string_view text) {
-    return *tunnels::IpAddress::parse(text);
 }
 
 AdmissionQuestion question() {

@@ -14,6 +14,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/unit/ctl/addresses.hpp"
+
 namespace culvert::ctl {
 
 namespace {
@@ -25,15 +27,11 @@ using tunnels::MacAddress;
 
 constexpr std::uint32_t kEntries = 512;
 
-MacAddress mac(unsigned number) {
-    return {{0x02, 0, 0, 0, 0, static_cast<std::uint8_t>(number)}};
-}
-
 FlowKey flow(unsigned source, unsigned destination, std::uint16_t vlan = 0) {
     return {.in_port = 0, .vlan = vlan, .destination = mac(destination), .source = mac(source)};
 }
 
-std::vector<std::uint32_t> from(const FlowIndex& index, const FdbKey& address) {
+std::vector<std::uint32_t> flows_from(const FlowIndex& index, const FdbKey& address) {
     std::vector<std::uint32_t> entries;
     index.visit_from(address, [&](std::uint32_t entry) {
         entries.push_back(entry);
@@ -51,7 +49,7 @@ TEST(FlowIndex, ForgetsAnErasedFlowUnderBothItsAddresses) {
     index.erase(7, flow(1, 2));
     EXPECT_EQ(index.any_about({0, mac(1)}), 8U);
     EXPECT_EQ(index.any_about({0, mac(2)}), 8U);
-    EXPECT_THAT(from(index, {0, mac(1)}), IsEmpty());
+    EXPECT_THAT(flows_from(index, {0, mac(1)}), IsEmpty());
     index.erase(8, flow(2, 1));
     EXPECT_FALSE(index.any_about({0, mac(1)}));
     EXPECT_FALSE(index.any_about({0, mac(2)}));
@@ -73,12 +71,12 @@ TEST(FlowIndex, VisitsTheNewestFirstAndStopsWhenAsked) {
     for (std::uint32_t entry = 0; entry < 4; ++entry) {
         index.insert(entry, flow(1, 10 + entry));
     }
-    EXPECT_THAT(from(index, {0, mac(1)}), ElementsAre(3U, 2U, 1U, 0U));
+    EXPECT_THAT(flows_from(index, {0, mac(1)}), ElementsAre(3U, 2U, 1U, 0U));
     unsigned visited = 0;
     index.visit_from({0, mac(1)}, [&](std::uint32_t) { return ++visited < 2; });
     EXPECT_EQ(visited, 2U);
     index.clear();
-    EXPECT_THAT(from(index, {0, mac(1)}), IsEmpty());
+    EXPECT_THAT(flows_from(index, {0, mac(1)}), IsEmpty());
 }
 
 TEST(FlowIndex, AgreesWithAModelUnderRandomUse) {
@@ -98,7 +96,7 @@ TEST(FlowIndex, AgreesWithAModelUnderRandomUse) {
             model[entry] = key;
         }
         const MacAddress address = mac(number());
-        std::vector<std::uint32_t> entries = from(index, {0, address});
+        std::vector<std::uint32_t> entries = flows_from(index, {0, address});
         std::sort(entries.begin(), entries.end());
         std::vector<std::uint32_t> expected;
         bool about = false;

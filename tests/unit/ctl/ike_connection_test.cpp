@@ -8,6 +8,8 @@
 #include <gtest/gtest.h>
 
 #include "ctl/ike_connection.hpp"
+#include "tests/unit/ctl/addresses.hpp"
+#include "tests/unit/ctl/ike_tunnels.hpp"
 
 namespace culvert::ctl {
 namespace {
@@ -18,22 +20,6 @@ using ::testing::IsEmpty;
 using ::testing::SizeIs;
 using ::testing::StartsWith;
 using vici::Message;
-
-tunnels::IpAddress address(const std::string& text) {
-    return tunnels::IpAddress::parse(text).value();
-}
-
-IkeTunnel tunnel(const std::string& name, const std::string& key, const std::string& psk) {
-    IkeTunnel made;
-    made.name = name;
-    made.type = "gre";
-    made.key = key;
-    made.local = address("192.0.2.1");
-    made.remote = address("192.0.2.2");
-    made.config.psk = PrivateText(psk);
-    made.reqid = 0x40000000;
-    return made;
-}
 
 /// As its peer has it.
 IkeTunnel mirrored(IkeTunnel tunnel) {
@@ -66,7 +52,7 @@ std::string id(const IkeConnection& connection, const char* end) {
 }
 
 TEST(IkeConnection, OfAPreSharedKeyHasTheTunnelsOwnIdentities) {
-    const IkePlan plan = plan_ike({}, {tunnel("t1", "5/6", "secret")}, {});
+    const IkePlan plan = plan_ike({}, {ike_tunnel("t1", "5/6", "secret")}, {});
     const IkeConnection& own = find(plan, "culvert-t1~");
     EXPECT_TRUE(is_of_culvert(own.name));
     const Message& message = loaded(own);
@@ -108,12 +94,12 @@ TEST(IkeConnection, OfAPreSharedKeyHasTheTunnelsOwnIdentities) {
 }
 
 TEST(IkeConnection, EachEndExpectsTheIdentityOfTheOther) {
-    IkeTunnel other = tunnel("v", "7", "b");
+    IkeTunnel other = ike_tunnel("v", "7", "b");
     other.type = "vxlan";
     other.udp_port = 4789;
-    other.local = address("2001:db8::1");
-    other.remote = address("2001:db8::2");
-    for (const IkeTunnel& here : {tunnel("t1", "5/6", "a"), other}) {
+    other.local = ip("2001:db8::1");
+    other.remote = ip("2001:db8::2");
+    for (const IkeTunnel& here : {ike_tunnel("t1", "5/6", "a"), other}) {
         const IkePlan one = plan_ike({}, {here}, {});
         const IkePlan two = plan_ike({}, {mirrored(here)}, {});
         for (std::size_t i = 0; i < 2; ++i) {
@@ -127,11 +113,11 @@ TEST(IkeConnection, EachEndExpectsTheIdentityOfTheOther) {
 // charon tries each key that has one of the two identities.
 TEST(IkeConnection, NoTwoTunnelsShareAnIdentity) {
     std::vector<IkeTunnel> all = {
-        tunnel("t1", "5", "a"),
-        tunnel("t2", "6", "a"),
-        tunnel("t3", "5", "c"),
-        tunnel("t4", "5", "d")};
-    all[2].remote = address("192.0.2.3");
+        ike_tunnel("t1", "5", "a"),
+        ike_tunnel("t2", "6", "a"),
+        ike_tunnel("t3", "5", "c"),
+        ike_tunnel("t4", "5", "d")};
+    all[2].remote = ip("192.0.2.3");
     all[3].type = "vxlan";
     all[3].udp_port = 4789;
     all.push_back(all[3]);
@@ -151,18 +137,18 @@ TEST(IkeConnection, NoTwoTunnelsShareAnIdentity) {
 }
 
 TEST(IkeConnection, TwoThatCouldNotBeToldApartAreRefused) {
-    const IkePlan plan = plan_ike({}, {tunnel("t1", "5", "a"), tunnel("t2", "5", "b")}, {});
+    const IkePlan plan = plan_ike({}, {ike_tunnel("t1", "5", "a"), ike_tunnel("t2", "5", "b")}, {});
     EXPECT_THAT(plan.troubles.at("t2"), HasSubstr("tunnel \"t1\" has the same type, key and"));
     EXPECT_THAT(find(plan, "culvert-t1~").children, SizeIs(1));
     EXPECT_THAT(plan.connections, SizeIs(2));  // And the one in the other manner.
 }
 
 TEST(IkeConnection, APeerThatIsNoCulvertIsMetAsOpenVSwitchDoes) {
-    IkeTunnel vxlan = tunnel("v1", "9", "secret");
+    IkeTunnel vxlan = ike_tunnel("v1", "9", "secret");
     vxlan.type = "vxlan";
     vxlan.udp_port = 4789;
     const IkePlan plan =
-        plan_ike({}, {tunnel("t1", "5", "secret"), vxlan, tunnel("t2", "6", "secret")}, {});
+        plan_ike({}, {ike_tunnel("t1", "5", "secret"), vxlan, ike_tunnel("t2", "6", "secret")}, {});
     const IkeConnection& foreign = find(plan, "culvert-ovs-192.0.2.2~");
     EXPECT_TRUE(foreign.foreign);
     EXPECT_EQ(id(foreign, "local"), "192.0.2.1");
@@ -202,13 +188,13 @@ TEST(IkeConnection, APeerThatIsNoCulvertIsMetAsOpenVSwitchDoes) {
 }
 
 TEST(IkeConnection, SeveralKeysToOnePeerAreNoWayOfOpenVSwitch) {
-    const IkePlan plan = plan_ike({}, {tunnel("t1", "5", "a"), tunnel("t2", "6", "b")}, {});
+    const IkePlan plan = plan_ike({}, {ike_tunnel("t1", "5", "a"), ike_tunnel("t2", "6", "b")}, {});
     EXPECT_THAT(plan.connections, SizeIs(2));
     EXPECT_FALSE(plan.connections[0].foreign || plan.connections[1].foreign);
 }
 
 TEST(IkeConnection, NamesTellWhatTheyWereMadeOfButNotTheKey) {
-    const IkeTunnel before = tunnel("t1", "5", "a");
+    const IkeTunnel before = ike_tunnel("t1", "5", "a");
     IkeDaemonConfig daemon;
     const auto names = [&](const IkeTunnel& some) {
         const IkePlan plan = plan_ike(daemon, {some}, {});
@@ -263,7 +249,7 @@ IkeCertificates certificates() {
 }
 
 IkeTunnel by_name(const std::string& name, const std::string& key) {
-    IkeTunnel made = tunnel(name, key, "");
+    IkeTunnel made = ike_tunnel(name, key, "");
     made.config.remote_name = "host2";
     return made;
 }

@@ -23,6 +23,7 @@
 
 #include "ctl/ike.hpp"
 #include "ctl/ike_connection.hpp"
+#include "tests/unit/ctl/ike_tunnels.hpp"
 #include "tests/unit/ctl/vici/fake_charon.hpp"
 
 namespace culvert::ctl {
@@ -42,18 +43,6 @@ using vici::testing::run_until;
 using vici::testing::TemporaryFolder;
 
 constexpr const char* kPeer = "192.0.2.2";
-
-IkeTunnel tunnel(const std::string& name, const std::string& key, const std::string& psk) {
-    IkeTunnel made;
-    made.name = name;
-    made.type = "gre";
-    made.key = key;
-    made.local = tunnels::IpAddress::parse("192.0.2.1").value();
-    made.remote = tunnels::IpAddress::parse(kPeer).value();
-    made.config.psk = PrivateText(psk);
-    made.reqid = 0x40000000;
-    return made;
-}
 
 void write_certificate(const std::string& path) {
     const std::unique_ptr<EVP_PKEY, void (*)(EVP_PKEY*)> key(EVP_EC_gen("P-256"), EVP_PKEY_free);
@@ -247,7 +236,7 @@ TEST_F(IkeTest, LoadsWhatIsWantedAndStartsIt) {
     std::vector<std::uint32_t> spis;
     ike->on_change = [&] { ++changes; };
     ike->on_listed = [&](const std::vector<std::uint32_t>& listed) { spis = listed; };
-    ike->configure(daemon, {tunnel("t1", "5", "secret")});
+    ike->configure(daemon, {ike_tunnel("t1", "5", "secret")});
     EXPECT_EQ(state("t1"), IkeState::no_daemon);
     ASSERT_TRUE(run_established("t1"));
     EXPECT_THAT(connections, SizeIs(2));
@@ -266,7 +255,7 @@ TEST_F(IkeTest, LoadsWhatIsWantedAndStartsIt) {
 }
 
 TEST_F(IkeTest, SaysThatThereIsNoDaemonAndComesBackWithIt) {
-    ike->configure(daemon, {tunnel("t1", "5", "secret")});
+    ike->configure(daemon, {ike_tunnel("t1", "5", "secret")});
     ASSERT_TRUE(run([&] { return !ike->status("t1").trouble.empty(); }));
     EXPECT_EQ(state("t1"), IkeState::no_daemon);
     EXPECT_THAT(ike->status("t1").trouble, HasSubstr("the vici socket \"" + path + "\" is not"));
@@ -287,14 +276,14 @@ TEST_F(IkeTest, SaysThatThereIsNoDaemonAndComesBackWithIt) {
 TEST_F(IkeTest, ARestartDisturbsNothingThatIsAsItWas) {
     play();
     agree("culvert-t");
-    ike->configure(daemon, {tunnel("t1", "5", "a"), tunnel("t2", "6", "b")});
+    ike->configure(daemon, {ike_tunnel("t1", "5", "a"), ike_tunnel("t2", "6", "b")});
     ASSERT_TRUE(run_established("t1") && run_established("t2"));
     ike.emplace(io, times());
     charon->asked.clear();
-    IkeTunnel changed = tunnel("t2", "6", "b");
+    IkeTunnel changed = ike_tunnel("t2", "6", "b");
     changed.config.udp_encap = true;
     const std::string old = name_of("culvert-t2~");
-    ike->configure(daemon, {tunnel("t1", "5", "a"), changed});
+    ike->configure(daemon, {ike_tunnel("t1", "5", "a"), changed});
     ASSERT_TRUE(run_established("t1") && run_established("t2"));
     EXPECT_THAT(initiated(), ElementsAre(::testing::StartsWith("t2~")));
     EXPECT_FALSE(connections.contains(old));
@@ -315,12 +304,12 @@ TEST_F(IkeTest, WhatIsGoneIsUnloadedAndEndedAndNothingElse) {
     sas.push_back({"culvert-dead~01234567", 91, "ESTABLISHED", {"dead"}});
     connections["culvert-dead~01234567"] = {};
     secrets["culvert-dead~01234567"] = {};
-    ike->configure(daemon, {tunnel("t1", "5", "a"), tunnel("t2", "6", "b")});
+    ike->configure(daemon, {ike_tunnel("t1", "5", "a"), ike_tunnel("t2", "6", "b")});
     ASSERT_TRUE(run_established("t1") && run_established("t2"));
     EXPECT_FALSE(connections.contains("culvert-dead~01234567"));
     EXPECT_FALSE(secrets.contains("culvert-dead~01234567"));
     const std::string gone = name_of("culvert-t1~");
-    ike->configure(daemon, {tunnel("t2", "6", "b")});
+    ike->configure(daemon, {ike_tunnel("t2", "6", "b")});
     ASSERT_TRUE(run([&] { return !connections.contains(gone) && !secrets.contains(gone); }));
     ASSERT_TRUE(run_lists(2));
     EXPECT_EQ(state("t2"), IkeState::established);
@@ -334,16 +323,16 @@ TEST_F(IkeTest, WhatIsGoneIsUnloadedAndEndedAndNothingElse) {
 TEST_F(IkeTest, AfterARestartWhatIsNotWantedYetIsGivenTime) {
     play();
     agree("culvert-t");
-    ike->configure(daemon, {tunnel("t1", "5", "a"), tunnel("t2", "6", "b")});
+    ike->configure(daemon, {ike_tunnel("t1", "5", "a"), ike_tunnel("t2", "6", "b")});
     ASSERT_TRUE(run_established("t1") && run_established("t2"));
     IkeTimes patient = times();
     patient.settle = std::chrono::hours(1);
     ike.emplace(io, patient);
     charon->asked.clear();
-    ike->configure(daemon, {tunnel("t1", "5", "a")});
+    ike->configure(daemon, {ike_tunnel("t1", "5", "a")});
     ASSERT_TRUE(run_established("t1"));
     ASSERT_TRUE(run_lists(2));
-    ike->configure(daemon, {tunnel("t1", "5", "a"), tunnel("t2", "6", "b")});
+    ike->configure(daemon, {ike_tunnel("t1", "5", "a"), ike_tunnel("t2", "6", "b")});
     ASSERT_TRUE(run_established("t2"));
     EXPECT_THAT(charon->asked_for("terminate"), IsEmpty());
     EXPECT_THAT(charon->asked_for("unload-conn"), IsEmpty());
@@ -353,10 +342,10 @@ TEST_F(IkeTest, AfterARestartWhatIsNotWantedYetIsGivenTime) {
 TEST_F(IkeTest, AnotherKeyEndsWhatTheOldOneAuthenticated) {
     play();
     agree("culvert-t1~");
-    ike->configure(daemon, {tunnel("t1", "5", "a")});
+    ike->configure(daemon, {ike_tunnel("t1", "5", "a")});
     ASSERT_TRUE(run_established("t1"));
     const std::string name = name_of("culvert-t1~");
-    ike->configure(daemon, {tunnel("t1", "5", "b")});
+    ike->configure(daemon, {ike_tunnel("t1", "5", "b")});
     ASSERT_TRUE(run([&] { return initiated().size() == 2; }));
     EXPECT_EQ(name_of("culvert-t1~"), name);
     EXPECT_EQ(secrets.at(name).text("data"), "b");
@@ -371,10 +360,10 @@ TEST_F(IkeTest, AnotherKeyEndsWhatTheOldOneAuthenticated) {
 TEST_F(IkeTest, TheSameConfigurationAgainAsksForNothing) {
     play();
     agree("culvert-t1~");
-    ike->configure(daemon, {tunnel("t1", "5", "a")});
+    ike->configure(daemon, {ike_tunnel("t1", "5", "a")});
     ASSERT_TRUE(run_established("t1"));
     charon->asked.clear();
-    IkeTunnel moved = tunnel("t1", "5", "a");
+    IkeTunnel moved = ike_tunnel("t1", "5", "a");
     moved.config.psk_file = "/another/file/with/the/same/key";
     ike->configure(daemon, {moved});
     ASSERT_TRUE(run_lists(2));
@@ -385,7 +374,7 @@ TEST_F(IkeTest, TheSameConfigurationAgainAsksForNothing) {
 
 TEST_F(IkeTest, TheHigherAddressWaitsForTheOtherEnd) {
     play();
-    IkeTunnel high = tunnel("t1", "5", "a");
+    IkeTunnel high = ike_tunnel("t1", "5", "a");
     std::swap(high.local, high.remote);
     const auto configured = std::chrono::steady_clock::now();
     ike->configure(daemon, {high});
@@ -395,7 +384,7 @@ TEST_F(IkeTest, TheHigherAddressWaitsForTheOtherEnd) {
 
 TEST_F(IkeTest, TriesAgainAndSaysWhatIsWrong) {
     play();
-    ike->configure(daemon, {tunnel("t1", "5", "a")});
+    ike->configure(daemon, {ike_tunnel("t1", "5", "a")});
     ASSERT_TRUE(run([&] { return initiated().size() == 2; }));
     EXPECT_EQ(state("t1"), IkeState::negotiating);
     const std::string own = name_of("culvert-t1~");
@@ -419,7 +408,7 @@ TEST_F(IkeTest, WhileCharonIsAboutItNothingMoreIsStarted) {
     on_initiate = [this](const std::string& connection, const std::string&) {
         sas.push_back({connection, next_id++, "CONNECTING", {}, true, 0});
     };
-    ike->configure(daemon, {tunnel("t1", "5", "a")});
+    ike->configure(daemon, {ike_tunnel("t1", "5", "a")});
     ASSERT_TRUE(run([&] { return !sas.empty(); }));
     ASSERT_TRUE(run_lists(20));
     EXPECT_THAT(initiated(), SizeIs(1));
@@ -427,7 +416,7 @@ TEST_F(IkeTest, WhileCharonIsAboutItNothingMoreIsStarted) {
 
 TEST_F(IkeTest, APeerThatRefusesIsMetAsOpenVSwitchWould) {
     play();
-    ike->configure(daemon, {tunnel("t1", "5", "a"), tunnel("t2", "6", "a")});
+    ike->configure(daemon, {ike_tunnel("t1", "5", "a"), ike_tunnel("t2", "6", "a")});
     ASSERT_TRUE(run([&] { return initiated().size() >= 2; }));
     agree("culvert-ovs-");
     say(name_of("culvert-t1~"), "received AUTHENTICATION_FAILED notify error");
@@ -449,7 +438,7 @@ TEST_F(IkeTest, APeerThatRefusesIsMetAsOpenVSwitchWould) {
 TEST_F(IkeTest, ACulvertThatRefusesATunnelIsNotAskedOtherwise) {
     play();
     agree("culvert-t1~");
-    ike->configure(daemon, {tunnel("t1", "5", "a"), tunnel("t2", "6", "a")});
+    ike->configure(daemon, {ike_tunnel("t1", "5", "a"), ike_tunnel("t2", "6", "a")});
     ASSERT_TRUE(run_established("t1"));
     for (int i = 0; i < 3; ++i) {
         say(name_of("culvert-t2~"), "received AUTHENTICATION_FAILED notify error");
@@ -465,14 +454,14 @@ TEST_F(IkeTest, ACulvertThatRefusesATunnelIsNotAskedOtherwise) {
 TEST_F(IkeTest, OfTwoThatBeganAtOnceTheLowerAddressEndsOne) {
     play();
     agree("culvert-t1~");
-    ike->configure(daemon, {tunnel("t1", "5", "a")});
+    ike->configure(daemon, {ike_tunnel("t1", "5", "a")});
     ASSERT_TRUE(run_established("t1"));
     sas.push_back({sas[0].connection, 7, "ESTABLISHED", sas[0].children, false});
     ASSERT_TRUE(run([&] { return sas.size() == 1; }));
     EXPECT_TRUE(sas[0].initiator);
     EXPECT_EQ(state("t1"), IkeState::established);
 
-    IkeTunnel high = tunnel("t1", "5", "a");
+    IkeTunnel high = ike_tunnel("t1", "5", "a");
     std::swap(high.local, high.remote);
     sas.clear();
     ike->configure(daemon, {high});
@@ -485,7 +474,7 @@ TEST_F(IkeTest, OfTwoThatBeganAtOnceTheLowerAddressEndsOne) {
 TEST_F(IkeTest, WhatAPeerBeganAnewTakesThePlaceOfWhatItLost) {
     play();
     agree("culvert-t1~");
-    IkeTunnel high = tunnel("t1", "5", "a");
+    IkeTunnel high = ike_tunnel("t1", "5", "a");
     std::swap(high.local, high.remote);
     ike->configure(daemon, {high});
     ASSERT_TRUE(run_established("t1"));
@@ -503,7 +492,7 @@ TEST_F(IkeTest, WhatAPeerBeganAnewTakesThePlaceOfWhatItLost) {
 TEST_F(IkeTest, WhatCharonRefusesToLoadIsSaid) {
     play();
     refusal = "unknown option: policies, config discarded";
-    ike->configure(daemon, {tunnel("t1", "5", "a")});
+    ike->configure(daemon, {ike_tunnel("t1", "5", "a")});
     ASSERT_TRUE(run([&] { return state("t1") == IkeState::failed; }));
     EXPECT_EQ(
         ike->status("t1").trouble,
@@ -515,7 +504,7 @@ TEST_F(IkeTest, WhatCharonRefusesToLoadIsSaid) {
 TEST_F(IkeTest, ReplacedSasAreCounted) {
     play();
     agree("culvert-t1~");
-    ike->configure(daemon, {tunnel("t1", "5", "a")});
+    ike->configure(daemon, {ike_tunnel("t1", "5", "a")});
     ASSERT_TRUE(run_established("t1"));
     const Message children = Message().add(sas[0].children[0], Message());
     charon->raise(
@@ -528,7 +517,7 @@ TEST_F(IkeTest, ReplacedSasAreCounted) {
 
 TEST_F(IkeTest, CertificatesThatCannotBeReadAreSaid) {
     play();
-    IkeTunnel some = tunnel("t1", "5", "");
+    IkeTunnel some = ike_tunnel("t1", "5", "");
     some.config.remote_name = "host2";
     daemon.certificate = folder.file("absent.pem");
     daemon.private_key = folder.file("key.pem");
@@ -551,7 +540,7 @@ TEST_F(IkeTest, CertificatesThatCannotBeReadAreSaid) {
 
 TEST_F(IkeTest, CertificatesAreReadAnewWhenThatIsAskedFor) {
     play();
-    IkeTunnel some = tunnel("t1", "5", "");
+    IkeTunnel some = ike_tunnel("t1", "5", "");
     some.config.remote_name = "host2";
     daemon.certificate = daemon.ca_cert = folder.file("host.pem");
     daemon.private_key = folder.file("key.pem");
@@ -569,7 +558,7 @@ TEST_F(IkeTest, CertificatesAreReadAnewWhenThatIsAskedFor) {
 TEST_F(IkeTest, SomebodyElsesControlIsLeftToHim) {
     play();
     daemon.control = IkeControl::follow;
-    ike->configure(daemon, {tunnel("t1", "5", "a")});
+    ike->configure(daemon, {ike_tunnel("t1", "5", "a")});
     for (int i = 0; i < 5; ++i) {
         ike->tick();
         io.restart();
@@ -578,10 +567,10 @@ TEST_F(IkeTest, SomebodyElsesControlIsLeftToHim) {
     EXPECT_EQ(charon->connections, 0U);
     daemon.control = IkeControl::vici;
     agree("culvert-t1~");
-    ike->configure(daemon, {tunnel("t1", "5", "a")});
+    ike->configure(daemon, {ike_tunnel("t1", "5", "a")});
     ASSERT_TRUE(run_established("t1"));
     daemon.control = IkeControl::follow;
-    ike->configure(daemon, {tunnel("t1", "5", "a")});
+    ike->configure(daemon, {ike_tunnel("t1", "5", "a")});
     ASSERT_TRUE(run([&] { return connections.empty() && secrets.empty() && sas.empty(); }));
 }
 

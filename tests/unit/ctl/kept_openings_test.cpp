@@ -13,8 +13,8 @@ namespace culvert::ctl {
 
 namespace {
 
-using testing::ElementsAre;
-using testing::IsEmpty;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
 
 std::string tunnel(const std::string& name, const std::string& type, const std::string& remote) {
     return "[[tunnel]]\nname = \"" + name + "\"\nbridge = \"br0\"\ntype = \"" + type +

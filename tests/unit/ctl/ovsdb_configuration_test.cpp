@@ -16,13 +16,13 @@
 namespace culvert::ctl {
 namespace {
 
-using testing::Contains;
-using testing::ElementsAre;
-using testing::HasSubstr;
-using testing::IsEmpty;
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using Options = OvsdbRows::Options;
 
-OvsdbRows with_bridge() {
+OvsdbRows rows_with_bridge() {
     OvsdbRows rows;
     rows.add_bridge("br0");
     return rows;
@@ -35,7 +35,7 @@ OvsdbConfiguration with_root_options(const Options& options, const DesiredState&
 }
 
 OvsdbConfiguration with_bridge_options(const Options& options) {
-    OvsdbRows rows = with_bridge();
+    OvsdbRows rows = rows_with_bridge();
     rows.set("Bridge", "br0", "other_config", ovsdb::map_of(options));
     return made(rows);
 }
@@ -60,7 +60,7 @@ TEST(OvsdbConfiguration, TheRootSaysWhichConfigurationItIs) {
 }
 
 TEST(OvsdbConfiguration, ABridgeHasItsOwnPort) {
-    OvsdbRows rows = with_bridge();
+    OvsdbRows rows = rows_with_bridge();
     rows.set("Port", "br0", "tag", OvsdbRows::number(5));
     rows.set("Interface", "br0", "mtu_request", OvsdbRows::number(1450));
     rows.set("Bridge", "br0", "fail_mode", OvsdbRows::text("secure"));
@@ -78,7 +78,7 @@ TEST(OvsdbConfiguration, ABridgeHasItsOwnPort) {
 }
 
 TEST(OvsdbConfiguration, ABridgesOwnInterfaceIsInternalWhateverItsType) {
-    OvsdbRows rows = with_bridge();
+    OvsdbRows rows = rows_with_bridge();
     rows.set("Interface", "br0", "type", OvsdbRows::text("gre"));
     EXPECT_TRUE(named(made(rows).state.bridges, "br0").local.has_value());
 }
@@ -114,7 +114,7 @@ TEST(OvsdbConfiguration, TheMacOfABridgeIsHwaddr) {
 }
 
 TEST(OvsdbConfiguration, ABridgeSpeaksTheVersionsOfOpenFlowThatItNames) {
-    OvsdbRows rows = with_bridge();
+    OvsdbRows rows = rows_with_bridge();
     EXPECT_EQ(named(made(rows).bridges, "br0").openflow, openflow::kAllVersions);
     rows.set("Bridge", "br0", "protocols", OvsdbRows::text("OpenFlow13"));
     EXPECT_EQ(named(made(rows).bridges, "br0").openflow, 1U << 4U);
@@ -125,7 +125,7 @@ TEST(OvsdbConfiguration, ABridgeSpeaksTheVersionsOfOpenFlowThatItNames) {
 }
 
 TEST(OvsdbConfiguration, InterfaceMacOfABridgesOwnIsIgnored) {
-    OvsdbRows rows = with_bridge();
+    OvsdbRows rows = rows_with_bridge();
     rows.set("Interface", "br0", "mac", OvsdbRows::text("02:00:00:00:00:01"));
     const OvsdbConfiguration configuration = made(rows);
     EXPECT_FALSE(named(configuration.state.bridges, "br0").local->mac.has_value());
@@ -214,7 +214,7 @@ TEST(OvsdbConfiguration, ABridgeOfALongNameHasNoDevice) {
 }
 
 TEST(OvsdbConfiguration, RowsThatNothingRefersToAreIgnored) {
-    OvsdbRows rows = with_bridge();
+    OvsdbRows rows = rows_with_bridge();
     rows.insert("Bridge", {{"name", OvsdbRows::text("stray-bridge")}});
     rows.insert("Port", {{"name", OvsdbRows::text("stray-port")}});
     rows.insert("Interface", {{"name", OvsdbRows::text("stray-interface")}});
@@ -243,7 +243,7 @@ TEST(OvsdbConfiguration, APortOfTwoBridgesIsTheFirstOnes) {
 }
 
 TEST(OvsdbConfiguration, AnInterfaceOfTwoPortsIsTheFirstOnes) {
-    OvsdbRows rows = with_bridge();
+    OvsdbRows rows = rows_with_bridge();
     rows.add_port("br0", "p");
     rows.add_bond("br0", "q", {"e0"});
     rows.refer("Port", rows.find("Port", "q"), "interfaces", rows.find("Interface", "p"));
@@ -292,7 +292,7 @@ TEST(OvsdbConfiguration, TunnelsThatTakeTheSamePacketsExcludeEachOther) {
 }
 
 TEST(OvsdbConfiguration, AUdpPortIsOneTypesAndOneFormsOfVxlan) {
-    OvsdbRows rows = with_bridge();
+    OvsdbRows rows = rows_with_bridge();
     rows.add_port("br0", "v1", "vxlan", {{"remote_ip", "192.0.2.2"}, {"key", "1"}});
     rows.add_port(
         "br0", "v2", "vxlan", {{"remote_ip", "192.0.2.2"}, {"key", "2"}, {"exts", "gbp"}}
@@ -358,7 +358,7 @@ TEST(OvsdbConfiguration, OneBridgeTooManyTakesNothingFromThoseThatAreThere) {
 }
 
 TEST(OvsdbConfiguration, OpenFlowPortsAreRequestedForWhatIsThere) {
-    OvsdbRows rows = with_bridge();
+    OvsdbRows rows = rows_with_bridge();
     rows.add_port("br0", "a");
     rows.add_port("br0", "b");
     rows.add_port("br0", "c", "foo");
@@ -537,7 +537,7 @@ TEST(OvsdbConfiguration, BadStartOptionsChangeNothing) {
     const std::string why = " is ignored; valid: a mask of CPUs in hexadecimal digits";
     EXPECT_THAT(
         made(rows).warnings,
-        testing::UnorderedElementsAre(
+        ::testing::UnorderedElementsAre(
             "other_config:pmd-cpu-mask=0xfg" + why,
             "other_config:dpdk-lcore-mask=0" + why,
             "other_config:culvert-state-dir=s is ignored; valid: the absolute path of a folder"
@@ -559,7 +559,7 @@ TEST(OvsdbConfiguration, TheSslTableNamesFiles) {
 }
 
 TEST(OvsdbConfiguration, ColumnsWithoutEffectAreSaid) {
-    OvsdbRows rows = with_bridge();
+    OvsdbRows rows = rows_with_bridge();
     rows.add_port("br0", "p");
     rows.set("Bridge", "br0", "mcast_snooping_enable", OvsdbRows::truth(true));
     rows.set("Bridge", "br0", "stp_enable", OvsdbRows::truth(false));

@@ -8,16 +8,13 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/unit/ctl/addresses.hpp"
 #include "tests/unit/ctl/ovsdb_made.hpp"
 
 namespace culvert::ctl {
 namespace {
 
 using tunnels::MacAddress;
-
-MacAddress mac(std::string_view text) {
-    return MacAddress::parse(text).value();
-}
 
 TEST(OvsdbIdentity, TheDatapathIdIsWhatIsConfiguredElseTheMac) {
     OvsdbBridge bridge;
@@ -41,7 +38,7 @@ TEST(OvsdbIdentity, OnXenServerABridgeWithHwaddrHasAHashedId) {
 }
 
 TEST(OvsdbIdentity, TheInventoryNamesTheInstallation) {
-    const std::string path = testing::TempDir() + "ovsdb_identity_inventory";
+    const std::string path = ::testing::TempDir() + "ovsdb_identity_inventory";
     std::ofstream(path) << "PRODUCT_BRAND='XCP-ng'\nINSTALLATION_UUID='d2a2ae4f-1b1c'\nX='1'\n";
     EXPECT_EQ(read_installation_uuid(path), "d2a2ae4f-1b1c");
     std::ofstream(path) << "PRODUCT_BRAND='XCP-ng'\n";
@@ -50,7 +47,7 @@ TEST(OvsdbIdentity, TheInventoryNamesTheInstallation) {
     EXPECT_EQ(read_installation_uuid(path), "");
 }
 
-class MemberMac : public testing::Test {
+class MemberMac : public ::testing::Test {
 protected:
     MemberMac() {
         rows_.add_bridge("br0");

@@ -12,10 +12,10 @@
 namespace culvert::ctl {
 namespace {
 
-using testing::Contains;
-using testing::ElementsAre;
-using testing::HasSubstr;
-using testing::IsEmpty;
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 OvsdbRows with_port(const std::string& type = "", const OvsdbRows::Options& options = {}) {
     OvsdbRows rows;
@@ -222,7 +222,7 @@ TEST(OvsdbPort, VhostUserClientsAreVirtualDevicesOfAStableName) {
     );
     EXPECT_THAT(
         named(configuration.state.ports, "a+b").devargs,
-        testing::MatchesRegex("net_vhost_[0-9a-f]{16},iface=/run/b.sock,client=1,queues=3")
+        ::testing::MatchesRegex("net_vhost_[0-9a-f]{16},iface=/run/b.sock,client=1,queues=3")
     );
     EXPECT_THAT(error_of(configuration, "none"), HasSubstr("requires 'vhost-server-path'"));
     EXPECT_THAT(error_of(configuration, "comma"), HasSubstr("without comma"));

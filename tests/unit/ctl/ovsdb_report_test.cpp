@@ -23,7 +23,7 @@ using nlohmann::json;
 using tunnels::DropReason;
 using tunnels::MacAddress;
 
-const MacAddress kMac{{0x0a, 0, 0, 0, 0, 1}};
+const MacAddress kBridgeMac{{0x0a, 0, 0, 0, 0, 1}};
 const json kNothing = {"set", json::array()};
 const json kNoPairs = {"map", json::array()};
 
@@ -59,11 +59,11 @@ protected:
         bridge.uuid = uuid_of("bridge");
         bridge.name = "br0";
         bridge.in_state = true;
-        bridge.mac = kMac;
+        bridge.mac = kBridgeMac;
         model_.bridges["br0"].index = 0;
         SwitchPort& local = add("br0", PortRole::local, PortKind::tap);
         local.ifindex = 40;
-        local.mac = kMac;
+        local.mac = kBridgeMac;
         local.mtu = 1450;
         local.status.enabled = true;
         SwitchPort& eth = add("eth0", PortRole::device, PortKind::linux_interface);
@@ -412,7 +412,7 @@ TEST_F(OvsdbReport, ABondHasItsActiveMemberAndMembersWhetherTheyHearThePartner) 
     EXPECT_EQ(active(), "not written") << "an earlier process's stays until one is active";
     bond.bond->was_active = true;
     EXPECT_EQ(active(), "00:00:00:00:00:00") << "all members are down";
-    bond.mac = kMac;
+    bond.mac = kBridgeMac;
     EXPECT_EQ(active(), "0a:00:00:00:00:01");
     EXPECT_EQ(status("eth0", "lacp_current"), kNothing);
     port("eth0").lacp_current = false;
@@ -429,7 +429,7 @@ TEST_F(OvsdbReport, ABridgeThatIsNotMadeHasNoDatapath) {
 }
 
 TEST_F(OvsdbReport, TheDatapathIdIsOfTheHostWhereTheAddressIsConfigured) {
-    configuration_.bridges[0].hwaddr = kMac;
+    configuration_.bridges[0].hwaddr = kBridgeMac;
     installation_uuid_ = "f1b3f8a6-0000-4000-8000-000000000001";
     const json id = cell(status_report(source()), "Bridge", "bridge", "datapath_id");
     EXPECT_EQ(id.get<std::string>().size(), 16U);

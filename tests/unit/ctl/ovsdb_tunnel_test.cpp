@@ -12,10 +12,10 @@
 namespace culvert::ctl {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
-using testing::IsEmpty;
-using testing::StartsWith;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::StartsWith;
 using tunnels::IpAddress;
 using tunnels::Payload;
 

@@ -15,12 +15,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/unit/ctl/plan_lines.hpp"
+
 namespace culvert::ctl {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
-using testing::IsEmpty;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 BridgeConfig bridge(const std::string& name) {
     BridgeConfig config;
@@ -57,26 +59,16 @@ DesiredState sample() {
     return state;
 }
 
-std::vector<std::string> lines(const DesiredState& from, const DesiredState& to) {
-    const Result<std::vector<Action>> actions = plan(from, to);
-    EXPECT_TRUE(actions.has_value()) << actions.error();
-    std::vector<std::string> result;
-    for (const Action& action : actions.value_or(std::vector<Action>{})) {
-        result.push_back(describe(action));
-    }
-    return result;
-}
-
 /// The plan from sample() to a changed sample().
 std::vector<std::string> after(const std::function<void(DesiredState&)>& change) {
     DesiredState to = sample();
     change(to);
-    return lines(sample(), to);
+    return plan_lines(sample(), to);
 }
 
 TEST(Plan, EqualStatesNeedNothing) {
-    EXPECT_THAT(lines(sample(), sample()), IsEmpty());
-    EXPECT_THAT(lines({}, {}), IsEmpty());
+    EXPECT_THAT(plan_lines(sample(), sample()), IsEmpty());
+    EXPECT_THAT(plan_lines({}, {}), IsEmpty());
 }
 
 TEST(Plan, WhereAnItemWasWrittenDoesNotMatter) {
@@ -95,12 +87,12 @@ TEST(Plan, OrderOfItemsDoesNotMatter) {
     from.ports.push_back(port("p2", "br0"));
     DesiredState to = from;
     std::swap(to.ports[0], to.ports[1]);
-    EXPECT_THAT(lines(from, to), IsEmpty());
+    EXPECT_THAT(plan_lines(from, to), IsEmpty());
 }
 
 TEST(Plan, AddsBridgesThenPortsThenTunnels) {
     EXPECT_THAT(
-        lines({}, sample()),
+        plan_lines({}, sample()),
         ElementsAre(
             "add bridge br0",
             "add port p1: linux p1 on bridge br0",
@@ -111,7 +103,8 @@ TEST(Plan, AddsBridgesThenPortsThenTunnels) {
 
 TEST(Plan, RemovesTunnelsThenPortsThenBridges) {
     EXPECT_THAT(
-        lines(sample(), {}), ElementsAre("remove tunnel t1", "remove port p1", "remove bridge br0")
+        plan_lines(sample(), {}),
+        ElementsAre("remove tunnel t1", "remove port p1", "remove bridge br0")
     );
 }
 
@@ -120,7 +113,7 @@ TEST(Plan, RemovalsStandBeforeAdditions) {
     to.bridges = {bridge("br1")};
     to.ports = {port("p2", "br1")};
     EXPECT_THAT(
-        lines(sample(), to),
+        plan_lines(sample(), to),
         ElementsAre(
             "remove tunnel t1",
             "remove port p1",
@@ -136,7 +129,7 @@ TEST(Plan, NameThatPassesToAnotherKindOfItemIsRemovedFirst) {
     to.tunnels = {tunnel("p1", "br0", 100)};
     to.ports = {port("t1", "br0")};
     EXPECT_THAT(
-        lines(sample(), to),
+        plan_lines(sample(), to),
         ElementsAre(
             "remove tunnel t1",
             "remove port p1",
@@ -173,10 +166,12 @@ TEST(Plan, BridgeGainsAndLosesItsLocalPortInPlace) {
     with.bridges[0].local->addresses = {{tunnels::IpAddress::parse("10.0.0.1").value(), 8}};
     with.bridges[0].local->mtu = 9000;
     EXPECT_THAT(
-        lines(sample(), with), ElementsAre("change bridge br0: local none -> [10.0.0.1/8] mtu 9000")
+        plan_lines(sample(), with),
+        ElementsAre("change bridge br0: local none -> [10.0.0.1/8] mtu 9000")
     );
     EXPECT_THAT(
-        lines(with, sample()), ElementsAre("change bridge br0: local [10.0.0.1/8] mtu 9000 -> none")
+        plan_lines(with, sample()),
+        ElementsAre("change bridge br0: local [10.0.0.1/8] mtu 9000 -> none")
     );
 }
 
@@ -220,11 +215,12 @@ TEST(Plan, APatchPortGetsAnotherPeerInPlace) {
     from.ports[0].interface.clear();
     from.ports[0].peer = "p2";
     EXPECT_THAT(
-        lines(DesiredState{}, from), testing::Contains("add port p1: patch to p2 on bridge br0")
+        plan_lines(DesiredState{}, from),
+        ::testing::Contains("add port p1: patch to p2 on bridge br0")
     );
     DesiredState to = from;
     to.ports[0].peer = "p3";
-    EXPECT_THAT(lines(from, to), ElementsAre("change port p1: peer \"p2\" -> \"p3\""));
+    EXPECT_THAT(plan_lines(from, to), ElementsAre("change port p1: peer \"p2\" -> \"p3\""));
 }
 
 TEST(Plan, TwoPortsThatSwapTheirDevicesAreBothRemovedFirst) {
@@ -233,7 +229,7 @@ TEST(Plan, TwoPortsThatSwapTheirDevicesAreBothRemovedFirst) {
     DesiredState to = from;
     std::swap(to.ports[0].interface, to.ports[1].interface);
     EXPECT_THAT(
-        lines(from, to),
+        plan_lines(from, to),
         ElementsAre(
             "remove port a",
             "remove port b",
@@ -318,10 +314,10 @@ TEST(Plan, ChangedEidsChangeTheirBridgeInPlace) {
     from.bridges[0].eids = {eid(3)};
     DesiredState to = from;
     to.bridges[0].eids[0].origin = {"f", 99};
-    EXPECT_TRUE(lines(from, to).empty()) << "where it was written does not matter";
+    EXPECT_TRUE(plan_lines(from, to).empty()) << "where it was written does not matter";
     to.bridges[0].eids = {eid(4)};
     EXPECT_THAT(
-        lines(from, to),
+        plan_lines(from, to),
         ElementsAre("change bridge br0: eid [10.2.0.0/16 by [t1 priority 2 weight 3, t2 priority 1 "
                     "weight 1]] -> [10.2.0.0/16 by [t1 priority 2 weight 4, t2 priority 1 weight "
                     "1]]")
@@ -345,7 +341,7 @@ TEST(Plan, MovedPortAndTunnelChangeInPlace) {
     to.ports[0].bridge = "br1";
     to.tunnels[0].bridge = "br1";
     EXPECT_THAT(
-        lines(from, to),
+        plan_lines(from, to),
         ElementsAre(
             "change port p1: bridge \"br0\" -> \"br1\"",
             "change tunnel t1: bridge \"br0\" -> \"br1\""
@@ -362,7 +358,7 @@ TEST(Plan, BridgeGoesAfterTheMembersThatLeaveItAndBeforeItsNameIsTaken) {
     to.ports = {port("br0", "br1"), port("p1", "br1")};
     to.tunnels = {tunnel("t1", "br1", 100)};
     EXPECT_THAT(
-        lines(from, to),
+        plan_lines(from, to),
         ElementsAre(
             "remove port gone",
             "remove bridge br2",
@@ -383,7 +379,7 @@ TEST(Plan, PortWithANewDeviceDoesNotHoldItsOldBridge) {
     to.ports = {port("p1", "br1")};
     to.ports[0].interface = "eth9";
     EXPECT_THAT(
-        lines(from, to),
+        plan_lines(from, to),
         ElementsAre(
             "remove port p1",
             "remove bridge br0",
@@ -420,7 +416,7 @@ TEST(Plan, EncryptionIsSaidAndItsSecretsAreNot) {
     DesiredState none = sample();
     none.tunnels.clear();
     EXPECT_THAT(
-        lines(none, esp),
+        plan_lines(none, esp),
         ElementsAre("add tunnel t1: vxlan to 192.0.2.2 key 100 on bridge br0, encrypted by "
                     "aes-gcm-256")
     );
@@ -428,27 +424,27 @@ TEST(Plan, EncryptionIsSaidAndItsSecretsAreNot) {
     rekeyed.tunnels[0].esp->key_in = key('T');
     rekeyed.tunnels[0].esp->spi_in = 0x1002;
     EXPECT_THAT(
-        lines(esp, rekeyed),
+        plan_lines(esp, rekeyed),
         ElementsAre("change tunnel t1: esp.spi_in 0x1001 -> 0x1002, esp.key_in one -> another")
     );
     DesiredState ike = plain;
     ike.tunnels[0].ike.emplace().psk = PrivateText("open sesame");
     EXPECT_THAT(
-        lines(none, ike),
+        plan_lines(none, ike),
         ElementsAre("add tunnel t1: vxlan to 192.0.2.2 key 100 on bridge br0, encrypted by IKE "
                     "with a pre-shared key")
     );
     DesiredState other = ike;
     other.tunnels[0].ike->psk = PrivateText("sesame open");
-    EXPECT_THAT(lines(ike, other), ElementsAre("change tunnel t1: ike.psk one -> another"));
+    EXPECT_THAT(plan_lines(ike, other), ElementsAre("change tunnel t1: ike.psk one -> another"));
     EXPECT_THAT(
-        lines(plain, ike),
+        plan_lines(plain, ike),
         ElementsAre("change tunnel t1: ike.psk none -> true, ike.udp_encap none -> false")
     );
     DesiredState certificates = plain;
     certificates.tunnels[0].ike.emplace().remote_name = "host2";
     EXPECT_THAT(
-        lines(none, certificates), ElementsAre(HasSubstr("encrypted by IKE with certificates"))
+        plan_lines(none, certificates), ElementsAre(HasSubstr("encrypted by IKE with certificates"))
     );
 }
 
@@ -535,7 +531,7 @@ TEST(Plan, FirstPlanOfADaemonHasEveryItemAndNoSetting) {
     to.flow_cache.max_flows = 1024;
     const DesiredState start = to.without_items();
     EXPECT_THAT(start.bridges, IsEmpty());
-    EXPECT_EQ(lines(start, to), lines({}, sample()));
+    EXPECT_EQ(plan_lines(start, to), plan_lines({}, sample()));
 }
 
 TEST(Describe, NamesWhatAnItemIs) {

@@ -17,9 +17,9 @@ namespace {
 
 using tunnels::IpAddress;
 
-class Message {
+class RouteMessage {
 public:
-    explicit Message(unsigned type = RTN_UNICAST, unsigned table = RT_TABLE_MAIN)
+    explicit RouteMessage(unsigned type = RTN_UNICAST, unsigned table = RT_TABLE_MAIN)
         : header_(mnl_nlmsg_put_header(bytes_.data())) {
         header_->nlmsg_type = RTM_NEWROUTE;
         route = static_cast<rtmsg*>(mnl_nlmsg_put_extra_header(header_, sizeof(rtmsg)));
@@ -44,7 +44,7 @@ private:
 };
 
 TEST(RouteTable, ReadsARouteByAGateway) {
-    Message message;
+    RouteMessage message;
     message.put(RTA_DST, "192.168.7.0");
     message.put(RTA_GATEWAY, "172.20.0.2");
     message.put(RTA_OIF, 3U);
@@ -62,7 +62,7 @@ TEST(RouteTable, LeavesOutWhatLeadsNowhereOrIsElsewhere) {
          {std::pair<unsigned, unsigned>(RTN_BLACKHOLE, RT_TABLE_MAIN),
           std::pair<unsigned, unsigned>(RTN_MULTICAST, RT_TABLE_LOCAL),
           std::pair<unsigned, unsigned>(RTN_UNICAST, 100)}) {
-        Message message(type, table);
+        RouteMessage message(type, table);
         message.put(RTA_DST, "192.168.7.0");
         message.put(RTA_OIF, 3U);
         EXPECT_FALSE(parse_host_route(message.bytes()).has_value()) << type << ' ' << table;
@@ -70,7 +70,7 @@ TEST(RouteTable, LeavesOutWhatLeadsNowhereOrIsElsewhere) {
 }
 
 TEST(RouteTable, LeavesOutMessagesThatAreCutOff) {
-    Message message;
+    RouteMessage message;
     message.put(RTA_OIF, 3U);
     EXPECT_TRUE(parse_host_route(message.bytes()).has_value());
     for (std::size_t size = 0; size < message.bytes().size(); ++size) {

@@ -17,6 +17,8 @@
 
 #include "ctl/underlay.hpp"
 
+#include "tests/unit/ctl/addresses.hpp"
+
 namespace culvert::ctl {
 namespace {
 
@@ -25,26 +27,26 @@ using tunnels::MacAddress;
 
 constexpr unsigned kLowerUp = 1U << 16U;
 
-class Message {
+class RtnetlinkMessage {
 public:
     template <class Fixed>
-    Message(std::uint16_t type, const Fixed& fixed) : bytes_(sizeof(nlmsghdr)) {
+    RtnetlinkMessage(std::uint16_t type, const Fixed& fixed) : bytes_(sizeof(nlmsghdr)) {
         header_.nlmsg_type = type;
         append(&fixed, sizeof(fixed));
     }
-    Message& attribute(std::uint16_t type, const void* value, std::size_t length) {
+    RtnetlinkMessage& attribute(std::uint16_t type, const void* value, std::size_t length) {
         const rtattr header{static_cast<std::uint16_t>(sizeof(rtattr) + length), type};
         append(&header, sizeof(header));
         append(value, length);
         return *this;
     }
-    Message& text(std::uint16_t type, const char* value) {
+    RtnetlinkMessage& text(std::uint16_t type, const char* value) {
         return attribute(type, value, std::strlen(value) + 1);
     }
-    Message& number(std::uint16_t type, std::uint32_t value) {
+    RtnetlinkMessage& number(std::uint16_t type, std::uint32_t value) {
         return attribute(type, &value, sizeof(value));
     }
-    Message& raw(std::initializer_list<std::uint8_t> value) {
+    RtnetlinkMessage& raw(std::initializer_list<std::uint8_t> value) {
         append(std::data(value), value.size());
         return *this;
     }
@@ -69,7 +71,7 @@ private:
 
 using Events = std::vector<NetlinkEvent>;
 
-std::vector<std::byte> concat(std::initializer_list<std::vector<std::byte>> parts) {
+std::vector<std::byte> joined(std::initializer_list<std::vector<std::byte>> parts) {
     std::vector<std::byte> all;
     for (const auto& part : parts) {
         all.insert(all.end(), part.begin(), part.end());
@@ -78,35 +80,32 @@ std::vector<std::byte> concat(std::initializer_list<std::vector<std::byte>> part
     return all;
 }
 
-IpAddress ip(const char* text) {
-    return IpAddress::parse(text).value();
-}
-
 constexpr std::array<std::uint8_t, 6> kMacBytes{0x02, 0, 0, 0, 0, 0x2a};
 const MacAddress kMac{kMacBytes};
 
-Message link_message(std::uint16_t type = RTM_NEWLINK, unsigned flags = IFF_UP | kLowerUp) {
+RtnetlinkMessage
+link_message(std::uint16_t type = RTM_NEWLINK, unsigned flags = IFF_UP | kLowerUp) {
     ifinfomsg info{};
     info.ifi_index = 7;
     info.ifi_flags = flags;
-    Message message(type, info);
+    RtnetlinkMessage message(type, info);
     message.text(IFLA_IFNAME, "vif1.0")
         .number(IFLA_MTU, 1500)
         .attribute(IFLA_ADDRESS, kMacBytes.data(), kMacBytes.size());
     return message;
 }
 
-Message address_message(std::uint8_t prefix_bits = 24) {
+RtnetlinkMessage address_message(std::uint8_t prefix_bits = 24) {
     ifaddrmsg info{};
     info.ifa_family = AF_INET;
     info.ifa_prefixlen = prefix_bits;
     info.ifa_index = 7;
-    Message message(RTM_NEWADDR, info);
+    RtnetlinkMessage message(RTM_NEWADDR, info);
     message.attribute(IFA_ADDRESS, ip("10.0.0.9").v4(), 4);
     return message;
 }
 
-Message neighbour_message(
+RtnetlinkMessage neighbour_message(
     std::uint16_t state,
     std::uint16_t type = RTM_NEWNEIGH,
     std::uint8_t family = AF_INET,
@@ -117,7 +116,7 @@ Message neighbour_message(
     info.ndm_ifindex = 7;
     info.ndm_state = state;
     info.ndm_flags = flags;
-    Message message(type, info);
+    RtnetlinkMessage message(type, info);
     message.attribute(NDA_DST, ip("10.0.0.2").v4(), 4)
         .attribute(NDA_LLADDR, kMacBytes.data(), kMacBytes.size());
     return message;
@@ -155,7 +154,7 @@ TEST(RtnetlinkParse, TellsWhatIsWantedFromWhatRuns) {
 TEST(RtnetlinkParse, ReadsAnotherHardwareAddressAsNoMac) {
     ifinfomsg info{};
     info.ifi_index = 7;
-    Message message(RTM_NEWLINK, info);
+    RtnetlinkMessage message(RTM_NEWLINK, info);
     message.text(IFLA_IFNAME, "ib0").number(IFLA_MTU, 2044).number(IFLA_ADDRESS, 1);
     const LinkEvent expected{false, 7, "ib0", {}, 2044, false, {}, {}, {}};
     EXPECT_EQ(parse_rtnetlink(message.bytes()), Events{expected});
@@ -172,11 +171,11 @@ TEST(RtnetlinkParse, ReadsTheAliasOfALink) {
 TEST(RtnetlinkParse, AcceptsANameWithoutNulAndRefusesALongOne) {
     ifinfomsg info{};
     info.ifi_index = 7;
-    Message exact(RTM_NEWLINK, info);
+    RtnetlinkMessage exact(RTM_NEWLINK, info);
     exact.attribute(IFLA_IFNAME, "abcd", 4).number(IFLA_MTU, 1);
     const LinkEvent expected{false, 7, "abcd", {}, 1, false, {}, {}, {}};
     EXPECT_EQ(parse_rtnetlink(exact.bytes()), Events{expected});
-    Message too_long(RTM_NEWLINK, info);
+    RtnetlinkMessage too_long(RTM_NEWLINK, info);
     too_long.attribute(IFLA_IFNAME, "0123456789abcdef", 16).number(IFLA_MTU, 1);
     EXPECT_TRUE(parse_rtnetlink(too_long.bytes()).empty());
 }
@@ -185,10 +184,10 @@ TEST(RtnetlinkParse, PassesOverBridgePortMessages) {
     ifinfomsg info{};
     info.ifi_family = AF_BRIDGE;
     info.ifi_index = 7;
-    Message message(RTM_DELLINK, info);
+    RtnetlinkMessage message(RTM_DELLINK, info);
     message.text(IFLA_IFNAME, "vif1.0");
     EXPECT_EQ(
-        parse_rtnetlink(concat({message.bytes(), address_message().bytes()})),
+        parse_rtnetlink(joined({message.bytes(), address_message().bytes()})),
         (Events{AddressEvent{false, 7, ip("10.0.0.9"), 24}})
     );
 }
@@ -196,7 +195,7 @@ TEST(RtnetlinkParse, PassesOverBridgePortMessages) {
 TEST(RtnetlinkParse, PassesOverLinkMessagesThatDoNotDescribeTheLink) {
     ifinfomsg info{};
     info.ifi_index = 7;
-    Message message(RTM_NEWLINK, info);
+    RtnetlinkMessage message(RTM_NEWLINK, info);
     message.text(IFLA_IFNAME, "wlan0").number(IFLA_WIRELESS, 1);
     EXPECT_TRUE(parse_rtnetlink(message.bytes()).empty());
 }
@@ -214,7 +213,7 @@ TEST(RtnetlinkParse, ReadsARemovedIpv6Address) {
     info.ifa_family = AF_INET6;
     info.ifa_prefixlen = 128;
     info.ifa_index = 3;
-    Message message(RTM_DELADDR, info);
+    RtnetlinkMessage message(RTM_DELADDR, info);
     message.attribute(IFA_ADDRESS, ip("fd00::1").bytes.data(), 16);
     EXPECT_EQ(
         parse_rtnetlink(message.bytes()), (Events{AddressEvent{true, 3, ip("fd00::1"), 128}})
@@ -228,7 +227,7 @@ TEST(RtnetlinkParse, RefusesContradictoryAddresses) {
     EXPECT_TRUE(parse_rtnetlink(wrong_size.bytes()).empty());
     ifaddrmsg no_index{};
     no_index.ifa_family = AF_INET;
-    Message message(RTM_NEWADDR, no_index);
+    RtnetlinkMessage message(RTM_NEWADDR, no_index);
     message.attribute(IFA_ADDRESS, ip("10.0.0.9").v4(), 4);
     EXPECT_TRUE(parse_rtnetlink(message.bytes()).empty());
 }
@@ -269,22 +268,23 @@ TEST(RtnetlinkParse, TurnsRoutesRulesAndNexthopsIntoRouteEvents) {
          {RTM_NEWROUTE, RTM_DELROUTE, RTM_NEWRULE, RTM_DELRULE, RTM_NEWNEXTHOP, RTM_DELNEXTHOP}) {
         rtmsg info{};
         info.rtm_family = AF_INET6;
-        EXPECT_EQ(parse_rtnetlink(Message(type, info).bytes()), Events{RouteEvent{}}) << type;
+        EXPECT_EQ(parse_rtnetlink(RtnetlinkMessage(type, info).bytes()), Events{RouteEvent{}})
+            << type;
     }
 }
 
 TEST(RtnetlinkParse, PassesOverMulticastRoutingTables) {
     rtmsg info{};
     info.rtm_family = RTNL_FAMILY_IPMR;
-    EXPECT_TRUE(parse_rtnetlink(Message(RTM_NEWROUTE, info).bytes()).empty());
+    EXPECT_TRUE(parse_rtnetlink(RtnetlinkMessage(RTM_NEWROUTE, info).bytes()).empty());
 }
 
 TEST(RtnetlinkParse, PassesOverUnknownMessagesAndAnswers) {
     const std::uint32_t zero = 0;
     for (const int type : {NLMSG_NOOP, NLMSG_ERROR, NLMSG_DONE, int{RTM_NEWQDISC}, 0xffff}) {
         EXPECT_EQ(
-            parse_rtnetlink(concat(
-                                {Message(static_cast<std::uint16_t>(type), zero).bytes(),
+            parse_rtnetlink(joined(
+                                {RtnetlinkMessage(static_cast<std::uint16_t>(type), zero).bytes(),
                                  address_message().bytes()}
                             ))
                 .size(),
@@ -299,7 +299,7 @@ TEST(RtnetlinkParse, KeepsWhatCameBeforeATruncationAtAnyLength) {
          {link_message().bytes(),
           address_message().bytes(),
           neighbour_message(NUD_STALE).bytes()}) {
-        const auto whole = concat({first, second});
+        const auto whole = joined({first, second});
         ASSERT_EQ(parse_rtnetlink(whole).size(), 2U);
         for (std::size_t length = 0; length < whole.size(); ++length) {
             const std::vector<std::byte> cut(
@@ -330,7 +330,7 @@ TEST(RtnetlinkParse, RefusesImpossibleLengths) {
          {0U, 15U, static_cast<std::uint32_t>(good.size()) + 1U, ~0U}) {
         auto bad = good;
         std::memcpy(bad.data(), &length, sizeof(length));
-        EXPECT_EQ(parse_rtnetlink(concat({good, bad})).size(), 1U) << length;
+        EXPECT_EQ(parse_rtnetlink(joined({good, bad})).size(), 1U) << length;
     }
     for (const std::uint8_t length : {std::uint8_t{0}, std::uint8_t{3}, std::uint8_t{9}}) {
         auto bad = address_message();

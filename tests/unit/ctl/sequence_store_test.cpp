@@ -13,6 +13,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include "tests/unit/ctl/filled_secret.hpp"
 #include "tests/unit/ctl/unixctl_fixture.hpp"
 
 namespace culvert::ctl {
@@ -20,11 +21,6 @@ namespace {
 
 using ::testing::HasSubstr;
 using testing::TemporaryFolder;
-
-tunnels::Secret secret(char fill) {
-    const std::string bytes(36, fill);
-    return tunnels::Secret(std::as_bytes(std::span(bytes)));
-}
 
 std::string read_text(const std::string& path) {
     std::ifstream stream(path);
@@ -51,8 +47,8 @@ protected:
     std::string state_ = folder_.file("lib/culvert");
     std::string file_ = state_ + "/esp-sequences";
     std::unique_ptr<SequenceStore> store_;
-    const SaFingerprint a_ = fingerprint_of(secret('a'));
-    const SaFingerprint b_ = fingerprint_of(secret('b'));
+    const SaFingerprint a_ = fingerprint_of(filled_secret('a'));
+    const SaFingerprint b_ = fingerprint_of(filled_secret('b'));
 };
 
 TEST_F(SequenceStoreTest, ANewKeyBeginsWithOne) {
@@ -211,7 +207,7 @@ TEST_F(SequenceStoreTest, ADamagedFileOfReceivedNumbersLosesOnlyThose) {
 }
 
 TEST_F(SequenceStoreTest, NegotiatedKeysAreForgottenConfiguredOnesNot) {
-    const SaFingerprint c = fingerprint_of(secret('c'));
+    const SaFingerprint c = fingerprint_of(filled_secret('c'));
     ASSERT_TRUE(store_->reserve({{a_, 10, false}, {b_, 20, true}, {c, 30, true}}));
     store_->forget_negotiated_but({c});
     EXPECT_EQ(store_->next(a_), 10U);
@@ -225,11 +221,11 @@ TEST_F(SequenceStoreTest, NegotiatedKeysAreForgottenConfiguredOnesNot) {
 }
 
 TEST(Fingerprint, IsOfTheWholeKey) {
-    EXPECT_EQ(fingerprint_of(secret('a')), fingerprint_of(secret('a')));
-    EXPECT_NE(fingerprint_of(secret('a')), fingerprint_of(secret('b')));
+    EXPECT_EQ(fingerprint_of(filled_secret('a')), fingerprint_of(filled_secret('a')));
+    EXPECT_NE(fingerprint_of(filled_secret('a')), fingerprint_of(filled_secret('b')));
     const std::string shorter(35, 'a');
     EXPECT_NE(
-        fingerprint_of(secret('a')),
+        fingerprint_of(filled_secret('a')),
         fingerprint_of(tunnels::Secret(std::as_bytes(std::span(shorter))))
     );
 }

@@ -20,9 +20,9 @@ namespace culvert::ctl {
 namespace {
 
 using Json = nlohmann::ordered_json;
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
-SwitchPort port_of(const std::string& text) {
+SwitchPort switch_port_of(const std::string& text) {
     SwitchPort port;
     port.role = PortRole::tunnel;
     const DesiredState state = state_of(text);
@@ -35,7 +35,9 @@ SwitchPort port_of(const std::string& text) {
 }
 
 Json details_of(const std::string& text, const PortTotals& totals = {}) {
-    return tunnel_details(port_of(text), totals, {{"state", "resolved"}, {"path_mtu", 1500}});
+    return tunnel_details(
+        switch_port_of(text), totals, {{"state", "resolved"}, {"path_mtu", 1500}}
+    );
 }
 
 TEST(ShowTunnel, NamesEveryOptionWithItsDefault) {
@@ -134,7 +136,7 @@ TEST(ShowTunnel, TextHoldsWhatTheJsonHolds) {
 }
 
 TEST(ShowTunnel, SaysHowItsEncryptionStands) {
-    SwitchPort port = port_of(kTunnel);
+    SwitchPort port = switch_port_of(kTunnel);
     port.tunnel.esp = EspConfig{};
     port.encryption =
         TunnelEncryption{true, 0x1000, 0x1001, tunnels::EspAlgorithm::aes_gcm_256, ""};

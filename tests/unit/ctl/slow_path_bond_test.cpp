@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "ctl/slow_path.hpp"
+#include "tests/unit/ctl/addresses.hpp"
 #include "tests/unit/ctl/fake_workers.hpp"
 #include "tests/unit/dataplane/eal_environment.hpp"
 
@@ -26,11 +27,10 @@ using dataplane::Upcall;
 using tunnels::MacAddress;
 
 constexpr std::uint16_t kVif = 0;
-constexpr std::uint16_t kBond = 1;
+constexpr std::uint16_t kBondPort = 1;
 constexpr std::uint16_t kMember = 2;
-constexpr MacAddress kHost{{0x02, 0, 0, 0, 0, 0x01}};
-constexpr MacAddress kPeer{{0x02, 0, 0, 0, 0, 0x02}};
-constexpr MacAddress kBroadcast{{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
+constexpr MacAddress kHostMac{{0x02, 0, 0, 0, 0, 0x01}};
+constexpr MacAddress kPeerMac{{0x02, 0, 0, 0, 0, 0x02}};
 
 class SlowPathBond : public ::testing::Test {
 protected:
@@ -39,12 +39,12 @@ protected:
         snapshot_.bridges.resize(1);
         snapshot_.ports.resize(3);
         snapshot_.ports[kVif].bridge = 0;
-        auto& bond = snapshot_.ports[kBond];
+        auto& bond = snapshot_.ports[kBondPort];
         bond.bridge = 0;
         bond.bond_role = dataplane::BondRole::bond;
         bond.bond = 0;
         snapshot_.bonds.resize(1);
-        snapshot_.bonds[0].port = kBond;
+        snapshot_.bonds[0].port = kBondPort;
         snapshot_.bonds[0].reflects = true;
         slow_path_.insert_bridge(0, 64, 300);
         slow_path_.set_snapshot(&snapshot_);
@@ -91,59 +91,59 @@ protected:
 };
 
 TEST_F(SlowPathBond, AHostOfAnotherPortIsReflected) {
-    ask(kVif, kHost, kPeer);
-    EXPECT_TRUE(is_reflection(ask(kBond, kHost, kPeer)));
-    EXPECT_TRUE(cached(kBond, kHost, kPeer));
-    EXPECT_EQ(slow_path_.locate(0, {0, kHost}), kVif);
+    ask(kVif, kHostMac, kPeerMac);
+    EXPECT_TRUE(is_reflection(ask(kBondPort, kHostMac, kPeerMac)));
+    EXPECT_TRUE(cached(kBondPort, kHostMac, kPeerMac));
+    EXPECT_EQ(slow_path_.locate(0, {0, kHostMac}), kVif);
     // Broadcasts are asked about each time, as an announcement is one too.
-    EXPECT_TRUE(is_reflection(ask(kBond, kHost, kBroadcast)));
-    EXPECT_FALSE(cached(kBond, kHost, kBroadcast));
+    EXPECT_TRUE(is_reflection(ask(kBondPort, kHostMac, kBroadcast)));
+    EXPECT_FALSE(cached(kBondPort, kHostMac, kBroadcast));
 }
 
 TEST_F(SlowPathBond, AHostThatIsNotKnownElsewhereIsLearned) {
-    EXPECT_FALSE(is_reflection(ask(kBond, kHost, kPeer)));
-    EXPECT_EQ(slow_path_.locate(0, {0, kHost}), kBond);
-    EXPECT_FALSE(is_reflection(ask(kBond, kHost, kBroadcast)));
+    EXPECT_FALSE(is_reflection(ask(kBondPort, kHostMac, kPeerMac)));
+    EXPECT_EQ(slow_path_.locate(0, {0, kHostMac}), kBondPort);
+    EXPECT_FALSE(is_reflection(ask(kBondPort, kHostMac, kBroadcast)));
 }
 
 TEST_F(SlowPathBond, AGratuitousArpMovesTheHostUnlessItIsTheEchoOfItsOwn) {
-    ask(kVif, kHost, kPeer);
-    announce(kHost);
-    EXPECT_TRUE(is_reflection(ask(kBond, kHost, kBroadcast, true)));
-    EXPECT_EQ(slow_path_.locate(0, {0, kHost}), kVif);
-    ask(kVif, kPeer, kHost);
-    EXPECT_FALSE(is_reflection(ask(kBond, kPeer, kBroadcast, true)));
-    EXPECT_EQ(slow_path_.locate(0, {0, kPeer}), kBond);
+    ask(kVif, kHostMac, kPeerMac);
+    announce(kHostMac);
+    EXPECT_TRUE(is_reflection(ask(kBondPort, kHostMac, kBroadcast, true)));
+    EXPECT_EQ(slow_path_.locate(0, {0, kHostMac}), kVif);
+    ask(kVif, kPeerMac, kHostMac);
+    EXPECT_FALSE(is_reflection(ask(kBondPort, kPeerMac, kBroadcast, true)));
+    EXPECT_EQ(slow_path_.locate(0, {0, kPeerMac}), kBondPort);
 }
 
 TEST_F(SlowPathBond, AFixedAddressNeverMoves) {
-    ASSERT_TRUE(slow_path_.insert_fixed(0, {0, kHost}, kVif));
-    EXPECT_TRUE(is_reflection(ask(kBond, kHost, kBroadcast, true)));
+    ASSERT_TRUE(slow_path_.insert_fixed(0, {0, kHostMac}, kVif));
+    EXPECT_TRUE(is_reflection(ask(kBondPort, kHostMac, kBroadcast, true)));
 }
 
 TEST_F(SlowPathBond, WhenTheHostMovesTheDropGoes) {
-    ask(kVif, kHost, kPeer);
-    ask(kBond, kHost, kPeer);
-    ASSERT_TRUE(cached(kBond, kHost, kPeer));
-    ask(kBond, kHost, kBroadcast, true);
-    EXPECT_FALSE(cached(kBond, kHost, kPeer));
-    EXPECT_FALSE(is_reflection(ask(kBond, kHost, kPeer)));
+    ask(kVif, kHostMac, kPeerMac);
+    ask(kBondPort, kHostMac, kPeerMac);
+    ASSERT_TRUE(cached(kBondPort, kHostMac, kPeerMac));
+    ask(kBondPort, kHostMac, kBroadcast, true);
+    EXPECT_FALSE(cached(kBondPort, kHostMac, kPeerMac));
+    EXPECT_FALSE(is_reflection(ask(kBondPort, kHostMac, kPeerMac)));
 }
 
 TEST_F(SlowPathBond, BondsOfOtherModesLearnWhatComesIn) {
     snapshot_.bonds[0].reflects = false;
-    ask(kVif, kHost, kPeer);
-    EXPECT_FALSE(is_reflection(ask(kBond, kHost, kPeer)));
-    EXPECT_EQ(slow_path_.locate(0, {0, kHost}), kBond);
+    ask(kVif, kHostMac, kPeerMac);
+    EXPECT_FALSE(is_reflection(ask(kBondPort, kHostMac, kPeerMac)));
+    EXPECT_EQ(slow_path_.locate(0, {0, kHostMac}), kBondPort);
 }
 
 TEST_F(SlowPathBond, ReflectionsDoNotKeepAnAddressFromAgeing) {
-    ask(kVif, kHost, kPeer);
-    ask(kBond, kHost, kPeer);
-    const FlowKey key{.in_port = kBond, .destination = kPeer, .source = kHost};
+    ask(kVif, kHostMac, kPeerMac);
+    ask(kBondPort, kHostMac, kPeerMac);
+    const FlowKey key{.in_port = kBondPort, .destination = kPeerMac, .source = kHostMac};
     const auto* entry = flows_.find(key, dataplane::hash(key));
     ASSERT_NE(entry, nullptr);
-    const FdbEntry& host = *slow_path_.bridge(0)->fdb.find({0, kHost});
+    const FdbEntry& host = *slow_path_.bridge(0)->fdb.find({0, kHostMac});
     const std::uint32_t seen_s = slow_path_.last_seen_s(host);
     dataplane::FlowCache::touch(*entry, seen_s + 100);
     EXPECT_EQ(slow_path_.last_seen_s(host), seen_s);

@@ -34,12 +34,12 @@ using ::testing::Pair;
 using tunnels::IpAddress;
 using tunnels::MacAddress;
 
-constexpr std::uint16_t kHost = 0;
+constexpr std::uint16_t kHostPort = 0;
 constexpr std::uint16_t kLocal = 1;
 constexpr std::uint16_t kL3Tunnel = 2;
-constexpr std::uint16_t kTunnel = 3;
+constexpr std::uint16_t kL2Tunnel = 3;
 constexpr MacAddress kGatewayMac{{0x02, 0, 0, 0, 0, 0xee}};
-constexpr MacAddress kHostMac{{0x02, 0, 0, 0, 0, 1}};
+constexpr MacAddress kL3HostMac{{0x02, 0, 0, 0, 0, 1}};
 
 class SlowPathL3 : public ::testing::Test {
 protected:
@@ -56,7 +56,7 @@ protected:
         snapshot_.tunnels.resize(2);
         snapshot_.ports[kL3Tunnel].tunnel = 0;
         snapshot_.ports[kL3Tunnel].is_l3 = true;
-        snapshot_.ports[kTunnel].tunnel = 1;
+        snapshot_.ports[kL2Tunnel].tunnel = 1;
         slow_path_->insert_bridge(0, 64, 300);
         slow_path_->set_snapshot(&snapshot_);
         slow_path_->on_unknown_host = [this](std::uint16_t port, const IpAddress& host) {
@@ -77,8 +77,8 @@ protected:
         slow_path_->drain();
         return workers_->sent.back().decision.action;
     }
-    static FlowKey to_gateway(std::uint16_t port = kHost, std::uint16_t vlan = 0) {
-        return {.in_port = port, .vlan = vlan, .destination = kGatewayMac, .source = kHostMac};
+    static FlowKey to_gateway(std::uint16_t port = kHostPort, std::uint16_t vlan = 0) {
+        return {.in_port = port, .vlan = vlan, .destination = kGatewayMac, .source = kL3HostMac};
     }
     /// Gives the slow path a packet for a host that no worker knows.
     rte_mbuf* punt(const IpAddress& host, unsigned worker = 0, std::uint16_t port = kL3Tunnel) {
@@ -121,17 +121,17 @@ TEST_F(SlowPathL3, FramesForTheGatewayAreRouted) {
     const FlowAction route{
         .verdict = FlowVerdict::route, .reason = DropReason::none, .out_port = kLocal};
     EXPECT_EQ(ask(to_gateway()), route);
-    EXPECT_EQ(ask(to_gateway(kTunnel)), route);
+    EXPECT_EQ(ask(to_gateway(kL2Tunnel)), route);
     EXPECT_EQ(ask(to_gateway(kL3Tunnel)), route);
     snapshot_.bridges[0].split_horizon = true;
-    EXPECT_EQ(ask(to_gateway(kTunnel)), route) << "the gateway is no tunnel";
+    EXPECT_EQ(ask(to_gateway(kL2Tunnel)), route) << "the gateway is no tunnel";
 }
 
 TEST_F(SlowPathL3, WithoutL3TunnelsOrInAnotherVlanTheyAreForwarded) {
     const FlowAction forward{
         .verdict = FlowVerdict::forward, .reason = DropReason::none, .out_port = kLocal};
     EXPECT_TRUE(slow_path_->insert_fixed(0, {20, kGatewayMac}, kLocal));
-    EXPECT_EQ(ask(to_gateway(kHost, 20)), forward);
+    EXPECT_EQ(ask(to_gateway(kHostPort, 20)), forward);
     snapshot_.bridges[0].l3 = nullptr;
     EXPECT_EQ(ask(to_gateway()), forward);
 }
@@ -142,11 +142,11 @@ TEST_F(SlowPathL3, TheAddressesOfAnL3TunnelsFramesAreNotLearned) {
     static_cast<void>(ask(key));
     EXPECT_EQ(slow_path_->locate(0, {0, key.source}), std::nullopt);
     key.source = kGatewayMac;
-    key.destination = kHostMac;
+    key.destination = kL3HostMac;
     static_cast<void>(ask(key));
     EXPECT_EQ(slow_path_->locate(0, {0, kGatewayMac}), kLocal);
     static_cast<void>(ask(to_gateway()));
-    EXPECT_EQ(slow_path_->locate(0, {0, kHostMac}), kHost) << "of other ports they are";
+    EXPECT_EQ(slow_path_->locate(0, {0, kL3HostMac}), kHostPort) << "of other ports they are";
 }
 
 TEST_F(SlowPathL3, PacketsWaitForTheirHostAndGoBackInOrder) {
@@ -163,7 +163,7 @@ TEST_F(SlowPathL3, PacketsWaitForTheirHostAndGoBackInOrder) {
     EXPECT_THAT(workers_->sent, IsEmpty());
 
     dataplane::L3View view;
-    view.hosts.insert(a_, kHostMac);
+    view.hosts.insert(a_, kL3HostMac);
     slow_path_->release_hosts(next_with(view));
     ASSERT_EQ(workers_->sent.size(), 3U);
     for (std::size_t i = 0; i < 3; ++i) {
@@ -188,7 +188,7 @@ TEST_F(SlowPathL3, AHostOfAnotherBridgeIsNoAnswer) {
     Snapshot next = next_with({});
     next.bridges.resize(2);
     dataplane::L3View view;
-    view.hosts.insert(a_, kHostMac);
+    view.hosts.insert(a_, kL3HostMac);
     next.bridges[1].l3 = std::make_shared<dataplane::L3View>(view);
     slow_path_->release_hosts(next);
     slow_path_->release_hosts(Snapshot{});
@@ -224,7 +224,7 @@ TEST_F(SlowPathL3, PacketsForHostsTimeOut) {
     }
     EXPECT_EQ(dropped(DropReason::l3_no_host, kL3Tunnel), 2U);
     dataplane::L3View view;
-    view.hosts.insert(a_, kHostMac);
+    view.hosts.insert(a_, kL3HostMac);
     slow_path_->release_hosts(next_with(view));
     EXPECT_THAT(workers_->sent, IsEmpty());
 }
@@ -240,9 +240,9 @@ TEST_F(SlowPathL3, HoldsABoundedNumberOfPacketsForOneHost) {
 }
 
 TEST_F(SlowPathL3, PacketsOfPortsThatAreNoL3TunnelAreDropped) {
-    static_cast<void>(punt(a_, 0, kTunnel));
+    static_cast<void>(punt(a_, 0, kL2Tunnel));
     static_cast<void>(punt(a_, 0, 900));
-    EXPECT_EQ(dropped(DropReason::port_removed, kTunnel), 1U);
+    EXPECT_EQ(dropped(DropReason::port_removed, kL2Tunnel), 1U);
     EXPECT_EQ(dropped(DropReason::port_removed, 900), 1U);
     EXPECT_THAT(unknown_, IsEmpty());
 }

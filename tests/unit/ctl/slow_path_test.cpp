@@ -15,6 +15,7 @@
 #include <gtest/gtest.h>
 
 #include "dataplane/clock.hpp"
+#include "tests/unit/ctl/addresses.hpp"
 #include "tests/unit/ctl/fake_workers.hpp"
 #include "tests/unit/dataplane/eal_environment.hpp"
 
@@ -37,20 +38,9 @@ using ::testing::IsEmpty;
 using ::testing::Pair;
 using tunnels::MacAddress;
 
-constexpr MacAddress kBroadcast{{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
-constexpr std::uint16_t kTunnel = 5;
-constexpr std::uint16_t kTunnel2 = 6;
+constexpr std::uint16_t kTunnelPort = 5;
+constexpr std::uint16_t kTunnelPort2 = 6;
 constexpr std::uint32_t kIdleTimeout = 10;
-
-MacAddress mac(unsigned number) {
-    return {
-        {0x02,
-         0,
-         0,
-         0,
-         static_cast<std::uint8_t>(number >> 8U),
-         static_cast<std::uint8_t>(number)}};
-}
 
 FlowKey flow(
     std::uint16_t port,
@@ -86,8 +76,8 @@ protected:
             snapshot_.ports[port].bridge = port == 3 ? 1 : 0;
             snapshot_.ports[port].generation = 100U + port;
         }
-        snapshot_.ports[kTunnel].tunnel = 0;
-        snapshot_.ports[kTunnel2].tunnel = 1;
+        snapshot_.ports[kTunnelPort].tunnel = 0;
+        snapshot_.ports[kTunnelPort2].tunnel = 1;
         slow_path_->insert_bridge(0, 64, 300);
         slow_path_->insert_bridge(1, 64, 300);
         slow_path_->set_snapshot(&snapshot_);
@@ -244,16 +234,16 @@ TEST_F(SlowPathTest, LearningANewAddressEndsTheFloodToIt) {
 
 // What a machine that migrated here sends (RARP, gratuitous ARP).
 TEST_F(SlowPathTest, ABroadcastFromANewPortMovesTheAddress) {
-    static_cast<void>(ask(flow(kTunnel, mac(1), kBroadcast)));
-    EXPECT_EQ(ask(flow(0, mac(2), mac(1))), forward(kTunnel));
+    static_cast<void>(ask(flow(kTunnelPort, mac(1), kBroadcast)));
+    EXPECT_EQ(ask(flow(0, mac(2), mac(1))), forward(kTunnelPort));
     EXPECT_EQ(ask(flow(1, mac(1), kBroadcast)), kFlood);
     EXPECT_FALSE(cached(flow(0, mac(2), mac(1))));
-    EXPECT_FALSE(cached(flow(kTunnel, mac(1), kBroadcast)));
+    EXPECT_FALSE(cached(flow(kTunnelPort, mac(1), kBroadcast)));
     EXPECT_EQ(ask(flow(0, mac(2), mac(1))), forward(1));
     // And back: the flow that told of the first move is gone, so the second one is seen too.
-    EXPECT_EQ(ask(flow(kTunnel, mac(1), kBroadcast)), kFlood);
+    EXPECT_EQ(ask(flow(kTunnelPort, mac(1), kBroadcast)), kFlood);
     EXPECT_FALSE(cached(flow(1, mac(1), kBroadcast)));
-    EXPECT_EQ(ask(flow(0, mac(2), mac(1))), forward(kTunnel));
+    EXPECT_EQ(ask(flow(0, mac(2), mac(1))), forward(kTunnelPort));
 }
 
 TEST_F(SlowPathTest, DropsWhatWouldGoBackWhereItCameFrom) {
@@ -262,12 +252,12 @@ TEST_F(SlowPathTest, DropsWhatWouldGoBackWhereItCameFrom) {
 }
 
 TEST_F(SlowPathTest, SplitHorizonKeepsTunnelsApartAndNothingElse) {
-    static_cast<void>(ask(flow(kTunnel, mac(1), kBroadcast)));
-    EXPECT_EQ(ask(flow(kTunnel2, mac(2), mac(1))), forward(kTunnel));
+    static_cast<void>(ask(flow(kTunnelPort, mac(1), kBroadcast)));
+    EXPECT_EQ(ask(flow(kTunnelPort2, mac(2), mac(1))), forward(kTunnelPort));
     snapshot_.bridges[0].split_horizon = true;
-    EXPECT_EQ(ask(flow(kTunnel2, mac(2), mac(1))), dropping(DropReason::split_horizon));
-    EXPECT_EQ(ask(flow(0, mac(3), mac(1))), forward(kTunnel));
-    EXPECT_EQ(ask(flow(kTunnel2, mac(2), mac(3))), forward(0));
+    EXPECT_EQ(ask(flow(kTunnelPort2, mac(2), mac(1))), dropping(DropReason::split_horizon));
+    EXPECT_EQ(ask(flow(0, mac(3), mac(1))), forward(kTunnelPort));
+    EXPECT_EQ(ask(flow(kTunnelPort2, mac(2), mac(3))), forward(0));
 }
 
 TEST_F(SlowPathTest, FloodsWhenTheLearnedPortNoLongerCarriesTheVlan) {
@@ -399,7 +389,7 @@ TEST_F(SlowPathTest, AnswersManyInTheOrderInWhichTheyWereAsked) {
         if (number == 100) {  // Among them one that is answered another way.
             snapshot_.tunnels[0].resolved = true;
             upcall.kind = Upcall::Kind::resolve;
-            upcall.port = kTunnel;
+            upcall.port = kTunnelPort;
             packet = upcall.packet = rte_pktmbuf_alloc(packet_pool());
         }
         workers_->asked.push_back({number / 150, upcall});
@@ -469,37 +459,46 @@ TEST_F(SlowPathTest, ANewFlowAfterFlushOfAllIsDecidedAnew) {
 TEST_F(SlowPathTest, HeldPacketsAreReleasedInOrderToTheirWorkers) {
     std::vector<std::pair<unsigned, rte_mbuf*>> given;
     for (unsigned i = 0; i < 6; ++i) {
-        given.emplace_back(i % 2, punt(kTunnel, i % 2));
+        given.emplace_back(i % 2, punt(kTunnelPort, i % 2));
     }
-    rte_mbuf* other = punt(kTunnel2);
+    rte_mbuf* other = punt(kTunnelPort2);
     EXPECT_THAT(workers_->sent, IsEmpty());
     EXPECT_THAT(
-        unresolved_, ElementsAre(kTunnel, kTunnel, kTunnel, kTunnel, kTunnel, kTunnel, kTunnel2)
+        unresolved_,
+        ElementsAre(
+            kTunnelPort,
+            kTunnelPort,
+            kTunnelPort,
+            kTunnelPort,
+            kTunnelPort,
+            kTunnelPort,
+            kTunnelPort2
+        )
     );
-    slow_path_->release(kTunnel, 77);
+    slow_path_->release(kTunnelPort, 77);
     ASSERT_EQ(workers_->sent.size(), given.size());
     for (std::size_t i = 0; i < given.size(); ++i) {
         const auto& [worker, decision] = workers_->sent[i];
         EXPECT_EQ(decision.kind, Decision::Kind::encap);
-        EXPECT_EQ(decision.port, kTunnel);
+        EXPECT_EQ(decision.port, kTunnelPort);
         EXPECT_EQ(decision.version, 77U);
         EXPECT_EQ(worker, given[i].first);
         EXPECT_EQ(decision.packet, given[i].second);
     }
-    slow_path_->release(kTunnel, 78);
+    slow_path_->release(kTunnelPort, 78);
     EXPECT_EQ(workers_->sent.size(), given.size());
-    slow_path_->release(kTunnel2, 78);
+    slow_path_->release(kTunnelPort2, 78);
     EXPECT_EQ(workers_->sent.back().decision.packet, other);
 }
 
 TEST_F(SlowPathTest, APacketThatComesAfterTheResolutionGoesBackAtOnceButNotPastHeldOnes) {
-    static_cast<void>(punt(kTunnel));
+    static_cast<void>(punt(kTunnelPort));
     snapshot_.tunnels[0].resolved = true;
-    static_cast<void>(punt(kTunnel));
+    static_cast<void>(punt(kTunnelPort));
     EXPECT_THAT(workers_->sent, IsEmpty());
-    slow_path_->release(kTunnel, 41);
+    slow_path_->release(kTunnelPort, 41);
     ASSERT_EQ(workers_->sent.size(), 2U);
-    rte_mbuf* last = punt(kTunnel, 1);
+    rte_mbuf* last = punt(kTunnelPort, 1);
     ASSERT_EQ(workers_->sent.size(), 3U);
     EXPECT_EQ(workers_->sent.back().worker, 1U);
     EXPECT_EQ(workers_->sent.back().decision.packet, last);
@@ -507,23 +506,23 @@ TEST_F(SlowPathTest, APacketThatComesAfterTheResolutionGoesBackAtOnceButNotPastH
 }
 
 TEST_F(SlowPathTest, AbandonedPacketsAreCountedWithTheReason) {
-    static_cast<void>(punt(kTunnel));
-    static_cast<void>(punt(kTunnel));
-    static_cast<void>(punt(kTunnel2));
-    slow_path_->abandon(kTunnel, DropReason::tunnel_no_route);
-    EXPECT_EQ(dropped(DropReason::tunnel_no_route, kTunnel), 2U);
-    EXPECT_EQ(dropped(DropReason::tunnel_no_route, kTunnel2), 0U);
+    static_cast<void>(punt(kTunnelPort));
+    static_cast<void>(punt(kTunnelPort));
+    static_cast<void>(punt(kTunnelPort2));
+    slow_path_->abandon(kTunnelPort, DropReason::tunnel_no_route);
+    EXPECT_EQ(dropped(DropReason::tunnel_no_route, kTunnelPort), 2U);
+    EXPECT_EQ(dropped(DropReason::tunnel_no_route, kTunnelPort2), 0U);
     EXPECT_EQ(held(), 1U);
-    slow_path_->release(kTunnel, 50);
+    slow_path_->release(kTunnelPort, 50);
     EXPECT_THAT(workers_->sent, IsEmpty());
 }
 
 TEST_F(SlowPathTest, PacketsOfTunnelsWithoutRouteOrThatAreGoneAreDropped) {
     snapshot_.tunnels[0].unresolved = DropReason::tunnel_no_route;
-    static_cast<void>(punt(kTunnel));
+    static_cast<void>(punt(kTunnelPort));
     static_cast<void>(punt(0));
     static_cast<void>(punt(900));
-    EXPECT_EQ(dropped(DropReason::tunnel_no_route, kTunnel), 1U);
+    EXPECT_EQ(dropped(DropReason::tunnel_no_route, kTunnelPort), 1U);
     EXPECT_EQ(dropped(DropReason::port_removed, 0), 1U);
     EXPECT_EQ(dropped(DropReason::port_removed, 900), 1U);
     EXPECT_EQ(held(), 0U);
@@ -532,17 +531,17 @@ TEST_F(SlowPathTest, PacketsOfTunnelsWithoutRouteOrThatAreGoneAreDropped) {
 
 TEST_F(SlowPathTest, HoldsABoundedNumberOfPacketsForOneNextHop) {
     for (std::size_t i = 0; i < dataplane::kNeighbourQueueMax; ++i) {
-        static_cast<void>(punt(kTunnel));
+        static_cast<void>(punt(kTunnelPort));
     }
-    EXPECT_EQ(dropped(DropReason::neighbour_queue_full, kTunnel), 0U);
-    static_cast<void>(punt(kTunnel));
-    EXPECT_EQ(dropped(DropReason::neighbour_queue_full, kTunnel), 1U);
+    EXPECT_EQ(dropped(DropReason::neighbour_queue_full, kTunnelPort), 0U);
+    static_cast<void>(punt(kTunnelPort));
+    EXPECT_EQ(dropped(DropReason::neighbour_queue_full, kTunnelPort), 1U);
     EXPECT_EQ(held(), dataplane::kNeighbourQueueMax);
-    static_cast<void>(punt(kTunnel2));
-    EXPECT_EQ(dropped(DropReason::neighbour_queue_full, kTunnel2), 0U);
-    slow_path_->abandon(kTunnel, DropReason::port_removed);
-    static_cast<void>(punt(kTunnel));
-    EXPECT_EQ(dropped(DropReason::neighbour_queue_full, kTunnel), 1U);
+    static_cast<void>(punt(kTunnelPort2));
+    EXPECT_EQ(dropped(DropReason::neighbour_queue_full, kTunnelPort2), 0U);
+    slow_path_->abandon(kTunnelPort, DropReason::port_removed);
+    static_cast<void>(punt(kTunnelPort));
+    EXPECT_EQ(dropped(DropReason::neighbour_queue_full, kTunnelPort), 1U);
     EXPECT_EQ(held(), 2U);
 }
 
@@ -568,15 +567,15 @@ TEST_F(SlowPathTest, HoldsABoundedNumberOfPacketsForAllNextHops) {
 }
 
 TEST_F(SlowPathTest, HeldPacketsTimeOut) {
-    static_cast<void>(punt(kTunnel));
-    static_cast<void>(punt(kTunnel));
+    static_cast<void>(punt(kTunnelPort));
+    static_cast<void>(punt(kTunnelPort));
     while (held() != 0) {
         slow_path_->tick(kIdleTimeout);
     }
-    EXPECT_EQ(dropped(DropReason::neighbour_timeout, kTunnel), 2U);
-    slow_path_->release(kTunnel, 50);
+    EXPECT_EQ(dropped(DropReason::neighbour_timeout, kTunnelPort), 2U);
+    slow_path_->release(kTunnelPort, 50);
     EXPECT_THAT(workers_->sent, IsEmpty());
-    static_cast<void>(punt(kTunnel));
+    static_cast<void>(punt(kTunnelPort));
     EXPECT_EQ(held(), 1U);
 }
 

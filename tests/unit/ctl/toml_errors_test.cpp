@@ -20,8 +20,8 @@ namespace culvert::ctl {
 
 namespace {
 
-using testing::HasSubstr;
-using testing::StartsWith;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 TEST(TomlSource, SyntaxErrorNamesLineAndColumn) {
     EXPECT_EQ(

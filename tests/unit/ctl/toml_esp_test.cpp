@@ -17,7 +17,7 @@
 namespace culvert::ctl {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 /// The section begins at line 8.
 const std::string kEsp = kGre + "[tunnel.esp]\n";
@@ -30,11 +30,6 @@ const std::string kOfEsp = ": [tunnel.esp] of \"t1\": ";
 const std::string kOfIke = ": [tunnel.ike] of \"t1\": ";
 const std::string kAlgorithms = "\"aes-gcm-128\", \"aes-gcm-256\", \"aes-cbc-128-sha256\", "
                                 "\"aes-cbc-256-sha256\", \"chacha20-poly1305\"";
-
-TunnelConfig tunnel_of(const std::string& text) {
-    const DesiredState state = state_of(text);
-    return state.tunnels.empty() ? TunnelConfig{} : state.tunnels[0];
-}
 
 EspConfig esp_of(const std::string& text) {
     return tunnel_of(text).esp.value_or(EspConfig{});
@@ -354,7 +349,7 @@ TEST(TunnelOptions, ShowHowATunnelIsEncryptedWithoutItsSecrets) {
     }
     EXPECT_THAT(
         esp,
-        testing::ElementsAre(
+        ::testing::ElementsAre(
             "esp.algorithm aes-gcm-256",
             "esp.mode transport",
             "esp.spi_in 0x1001",
@@ -373,7 +368,7 @@ TEST(TunnelOptions, ShowHowATunnelIsEncryptedWithoutItsSecrets) {
         all += concat({option.key, " ", text_of(option.value), "\n"});
     }
     EXPECT_THAT(all, HasSubstr("ike.psk true\n"));
-    EXPECT_THAT(all, testing::Not(HasSubstr("sesame")));
+    EXPECT_THAT(all, ::testing::Not(HasSubstr("sesame")));
 }
 
 }  // namespace

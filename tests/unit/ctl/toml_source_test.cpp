@@ -13,26 +13,19 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/unit/ctl/addresses.hpp"
 #include "tests/unit/ctl/toml_texts.hpp"
 
 namespace culvert::ctl {
 
 namespace {
 
-using testing::ElementsAre;
-using testing::StartsWith;
+using ::testing::ElementsAre;
+using ::testing::StartsWith;
 
 PortConfig port_of(const std::string& keys) {
     const DesiredState state = state_of(kPort + keys);
     return state.ports.empty() ? PortConfig{} : state.ports[0];
-}
-
-tunnels::IpAddress ip(std::string_view text) {
-    return tunnels::IpAddress::parse(text).value();
-}
-
-tunnels::MacAddress mac(std::string_view text) {
-    return tunnels::MacAddress::parse(text).value();
 }
 
 TEST(TomlSource, EmptyFileIsTheDefaultState) {
@@ -251,7 +244,7 @@ TEST(LoadToml, AnEndlessFileIsRefused) {
 
 TEST(LoadToml, ErrorsNameThePathAsGiven) {
     const std::filesystem::path path =
-        std::filesystem::path(testing::TempDir()) / "culvert_toml_source_test.toml";
+        std::filesystem::path(::testing::TempDir()) / "culvert_toml_source_test.toml";
     std::ofstream(path) << "[daemon]\nsoket = 1\n";
     const Result<DesiredState> state = load_toml(path.string());
     std::filesystem::remove(path);

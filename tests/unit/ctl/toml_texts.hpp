@@ -66,6 +66,12 @@ inline DesiredState state_of(const std::string& text) {
     return state.value_or(DesiredState{});
 }
 
+/// Its first tunnel.
+inline TunnelConfig tunnel_of(const std::string& text) {
+    const DesiredState state = state_of(text);
+    return state.tunnels.empty() ? TunnelConfig{} : state.tunnels[0];
+}
+
 /// The sentence for a text that must be refused.
 inline std::string error_of(const std::string& text) {
     const Result<DesiredState> state = parse_toml(text, "f");

@@ -14,13 +14,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/unit/ctl/addresses.hpp"
 #include "tests/unit/ctl/toml_texts.hpp"
 
 namespace culvert::ctl {
 
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 using tunnels::Features;
 using tunnels::Payload;
 using tunnels::ProtocolDescriptor;
@@ -29,15 +30,6 @@ const std::string kGeneve = tunnel_text("geneve");
 const std::string kLisp = tunnel_text("lisp");
 const std::string kVxlanV6 = tunnel_text("vxlan", "fd20::2");
 const std::string kSubject = "f:8: [[tunnel]] \"t1\": ";
-
-TunnelConfig tunnel_of(const std::string& text) {
-    const DesiredState state = state_of(text);
-    return state.tunnels.empty() ? TunnelConfig{} : state.tunnels[0];
-}
-
-tunnels::IpAddress ip(std::string_view text) {
-    return tunnels::IpAddress::parse(text).value();
-}
 
 bool is_udp(const ProtocolDescriptor& protocol) {
     return protocol.outer.ip_protocol == tunnels::kIpProtocolUdp;

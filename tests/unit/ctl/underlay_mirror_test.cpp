@@ -10,6 +10,8 @@
 #include <gtest/gtest.h>
 #include <linux/neighbour.h>
 
+#include "tests/unit/ctl/addresses.hpp"
+
 namespace culvert::ctl {
 
 namespace {
@@ -19,16 +21,12 @@ using tunnels::MacAddress;
 
 using Events = std::vector<NetlinkEvent>;
 
-IpAddress ip(const char* text) {
-    return IpAddress::parse(text).value();
-}
-
-const MacAddress kFarMac{{0x02, 0, 0, 0, 0, 0x02}};
+const MacAddress kNextHopMac{{0x02, 0, 0, 0, 0, 0x02}};
 
 TEST(UnderlayMirrorDifferences, TakesLeavesAwayBeforeLinksAndAddsThemAfter) {
     const LinkEvent link{false, 3, "a", {}, 1500, true, {}, {}, {}};
     const AddressEvent address{false, 3, ip("10.0.0.1"), 24};
-    const NeighbourEvent neighbour{false, 3, ip("10.0.0.2"), kFarMac, NUD_STALE};
+    const NeighbourEvent neighbour{false, 3, ip("10.0.0.2"), kNextHopMac, NUD_STALE};
     UnderlayMirror full;
     full.apply(link);
     full.apply(address);
@@ -47,7 +45,7 @@ TEST(UnderlayMirrorDetachLink, TakesWhatHangsOnTheLinkAlone) {
     UnderlayMirror mirror;
     for (const int ifindex : {3, 4}) {
         mirror.apply(AddressEvent{false, ifindex, ip("10.0.0.1"), 24});
-        mirror.apply(NeighbourEvent{false, ifindex, ip("10.0.0.2"), kFarMac, NUD_STALE});
+        mirror.apply(NeighbourEvent{false, ifindex, ip("10.0.0.2"), kNextHopMac, NUD_STALE});
     }
     const auto events = detach_link(mirror, 3);
     EXPECT_EQ(

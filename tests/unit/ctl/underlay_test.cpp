@@ -23,6 +23,7 @@
 
 #include "ctl/route_request.hpp"
 #include "ctl/underlay.hpp"
+#include "tests/unit/ctl/addresses.hpp"
 #include "tests/unit/net_namespace.hpp"
 
 namespace culvert::ctl {
@@ -35,10 +36,6 @@ using tunnels::MacAddress;
 using Events = std::vector<NetlinkEvent>;
 
 constexpr int kGiveUpMs = 30000;  // Far beyond what any answer takes.
-
-IpAddress ip(const char* text) {
-    return IpAddress::parse(text).value();
-}
 
 const MacAddress kFarMac{{0x02, 0, 0, 0, 0, 0x02}};
 

@@ -15,7 +15,7 @@
 namespace culvert::ctl {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 BridgeConfig bridge(const std::string& name, std::uint32_t line, bool local = false) {
     BridgeConfig config;
@@ -72,20 +72,20 @@ DesiredState with_bridge() {
 }
 
 /// The sentence, or nothing when the state is valid.
-std::string error_of(const DesiredState& state) {
+std::string refusal_of(const DesiredState& state) {
     const Result<void> result = validate(state);
     return result ? std::string{} : result.error();
 }
 
 TEST(Validate, AcceptsAnEmptyStateAndAFullOne) {
-    EXPECT_EQ(error_of(DesiredState{}), "");
+    EXPECT_EQ(refusal_of(DesiredState{}), "");
     DesiredState state;
     state.bridges = {bridge("br0", 1, true), bridge("br1", 2)};
     state.ports = {port("p1", 3), port("p2", 4, "br1"), dpdk_port("d1", 5, "net_null0")};
     state.tunnels = {tunnel("t1", 6)};
     state.bridges[0].static_macs = {
         static_mac(1, "br0", 7), static_mac(2, "p1", 8), static_mac(3, "t1", 9)};
-    EXPECT_EQ(error_of(state), "");
+    EXPECT_EQ(refusal_of(state), "");
 }
 
 TEST(Validate, BridgesPortsAndTunnelsShareOneNameSpace) {
@@ -93,23 +93,23 @@ TEST(Validate, BridgesPortsAndTunnelsShareOneNameSpace) {
     DesiredState state = with_bridge();
     state.bridges.push_back(bridge("br0", 2));
     EXPECT_EQ(
-        error_of(state),
+        refusal_of(state),
         "f:2: [[bridge]] \"br0\": the name is taken by [[bridge]] \"br0\" (f:1)" + rule
     );
     state = with_bridge();
     state.ports = {port("br0", 2)};
     EXPECT_EQ(
-        error_of(state),
+        refusal_of(state),
         "f:2: [[port]] \"br0\": the name is taken by [[bridge]] \"br0\" (f:1)" + rule
     );
     state.ports = {port("x", 2), port("x", 3)};
     EXPECT_EQ(
-        error_of(state), "f:3: [[port]] \"x\": the name is taken by [[port]] \"x\" (f:2)" + rule
+        refusal_of(state), "f:3: [[port]] \"x\": the name is taken by [[port]] \"x\" (f:2)" + rule
     );
     state.ports = {port("x", 7)};
     state.tunnels = {tunnel("x", 3)};
     EXPECT_EQ(
-        error_of(state), "f:3: [[tunnel]] \"x\": the name is taken by [[port]] \"x\" (f:7)" + rule
+        refusal_of(state), "f:3: [[tunnel]] \"x\": the name is taken by [[port]] \"x\" (f:7)" + rule
     );
 }
 
@@ -117,25 +117,25 @@ TEST(Validate, UnknownBridgeListsTheExistingOnes) {
     DesiredState state;
     state.ports = {port("p1", 3, "br9")};
     EXPECT_EQ(
-        error_of(state),
+        refusal_of(state),
         "f:3: [[port]] \"p1\": bridge = \"br9\" does not exist; valid: a [[bridge]], of which "
         "there "
         "is none"
     );
     state.bridges = {bridge("br1", 1), bridge("br0", 2)};
     EXPECT_EQ(
-        error_of(state),
+        refusal_of(state),
         "f:3: [[port]] \"p1\": bridge = \"br9\" does not exist; valid: \"br0\", \"br1\""
     );
     state.ports.clear();
     state.tunnels = {tunnel("t1", 4, "br9")};
     EXPECT_THAT(
-        error_of(state), HasSubstr("f:4: [[tunnel]] \"t1\": bridge = \"br9\" does not exist")
+        refusal_of(state), HasSubstr("f:4: [[tunnel]] \"t1\": bridge = \"br9\" does not exist")
     );
     for (unsigned i = 2; i < 20; ++i) {
         state.bridges.push_back(bridge("br" + std::to_string(i + 10), i));
     }
-    EXPECT_THAT(error_of(state), HasSubstr("\"br25\" and 4 more"));
+    EXPECT_THAT(refusal_of(state), HasSubstr("\"br25\" and 4 more"));
 }
 
 TEST(Validate, OneDeviceHasOnePort) {
@@ -145,15 +145,15 @@ TEST(Validate, OneDeviceHasOnePort) {
     state.ports[1].interface = "p1";
     state.ports[1].kind = PortKind::tap;
     EXPECT_EQ(
-        error_of(state),
+        refusal_of(state),
         "f:3: [[port]] \"p2\": interface = \"p1\" is the device of [[port]] \"p1\" (f:2)" + rule
     );
     state.ports = {port("p1", 2)};
     state.ports[0].interface = "br0";
-    EXPECT_EQ(error_of(state), "") << "a bridge without local port has no device";
+    EXPECT_EQ(refusal_of(state), "") << "a bridge without local port has no device";
     state.bridges[0].local.emplace();
     EXPECT_EQ(
-        error_of(state),
+        refusal_of(state),
         "f:2: [[port]] \"p1\": interface = \"br0\" is the device of [[bridge]] \"br0\" (f:1)" + rule
     );
 }
@@ -162,7 +162,7 @@ TEST(Validate, OneDpdkDeviceHasOnePortHoweverItIsWritten) {
     DesiredState state = with_bridge();
     const auto clash = [&](const std::string& first, const std::string& second) {
         state.ports = {dpdk_port("d1", 2, first), dpdk_port("d2", 3, second)};
-        return error_of(state);
+        return refusal_of(state);
     };
     EXPECT_EQ(
         clash("0000:03:00.0", "0000:03:00.0,queues=2"),
@@ -182,18 +182,18 @@ TEST(Validate, TunnelsThatTakeTheSamePacketsAreRefused) {
     DesiredState state = with_bridge();
     state.tunnels = {tunnel("t1", 2), tunnel("t2", 3)};
     EXPECT_EQ(
-        error_of(state),
+        refusal_of(state),
         "f:3: [[tunnel]] \"t2\": takes the same packets as [[tunnel]] \"t1\" (f:2): vxlan from "
         "192.0.2.2 to UDP port 4789 with key 100 for any local address; valid: tunnels that differ "
         "in type, packet_type, remote_ip, local_ip, in_key or dst_port"
     );
     const auto local = tunnels::IpAddress::parse("192.0.2.1");
     state.tunnels[0].local_ip = local;
-    EXPECT_EQ(error_of(state), "") << "the more specific one wins";
+    EXPECT_EQ(refusal_of(state), "") << "the more specific one wins";
     state.tunnels[1].local_ip = local;
-    EXPECT_THAT(error_of(state), HasSubstr("for 192.0.2.1; valid"));
+    EXPECT_THAT(refusal_of(state), HasSubstr("for 192.0.2.1; valid"));
     state.tunnels[1].local_ip = tunnels::IpAddress::parse("192.0.2.3");
-    EXPECT_EQ(error_of(state), "");
+    EXPECT_EQ(refusal_of(state), "");
 }
 
 TEST(Validate, TunnelsMayDifferInAnyPartOfTheMatch) {
@@ -201,7 +201,7 @@ TEST(Validate, TunnelsMayDifferInAnyPartOfTheMatch) {
     const auto differs = [&](auto change) {
         state.tunnels = {tunnel("t1", 2), tunnel("t2", 3)};
         change(state.tunnels[1]);
-        return error_of(state);
+        return refusal_of(state);
     };
     EXPECT_EQ(differs([](TunnelConfig& t) { t.in_key = 101; }), "");
     EXPECT_EQ(differs([](TunnelConfig& t) { t.dst_port = 4790; }), "");
@@ -227,10 +227,10 @@ TEST(Validate, AbsentKeyAndKeyZeroMatchTheSamePackets) {
         t.dst_port = 0;
     }
     EXPECT_THAT(
-        error_of(state), HasSubstr("(f:2): gre from 192.0.2.2 with key 0 or none for any local")
+        refusal_of(state), HasSubstr("(f:2): gre from 192.0.2.2 with key 0 or none for any local")
     );
     state.tunnels[1].in_key = 1;
-    EXPECT_EQ(error_of(state), "");
+    EXPECT_EQ(refusal_of(state), "");
 }
 
 TEST(Validate, StaticMacStandsOnAPortOfItsBridge) {
@@ -239,17 +239,17 @@ TEST(Validate, StaticMacStandsOnAPortOfItsBridge) {
     state.bridges[0].static_macs = {static_mac(1, "p1", 5)};
     const std::string head = "f:5: [[bridge.static_mac]] of \"br0\": port = ";
     EXPECT_EQ(
-        error_of(state),
+        refusal_of(state),
         head + "\"p1\" is no port of this bridge; valid: one of its ports, of which there is none"
     );
     state.ports = {port("p1", 3, "br1"), port("p2", 4, "br0")};
-    EXPECT_EQ(error_of(state), head + "\"p1\" is no port of this bridge; valid: \"p2\"");
+    EXPECT_EQ(refusal_of(state), head + "\"p1\" is no port of this bridge; valid: \"p2\"");
     state.ports[0].bridge = "br0";
-    EXPECT_EQ(error_of(state), "");
+    EXPECT_EQ(refusal_of(state), "");
     state.bridges[0].static_macs[0].port = "br0";
-    EXPECT_EQ(error_of(state), head + "\"br0\" is no port of this bridge; valid: \"p1\", \"p2\"");
+    EXPECT_EQ(refusal_of(state), head + "\"br0\" is no port of this bridge; valid: \"p1\", \"p2\"");
     state.bridges[0].local.emplace();
-    EXPECT_EQ(error_of(state), "");
+    EXPECT_EQ(refusal_of(state), "");
 }
 
 TEST(Validate, StaticMacStandsOnceInAVlan) {
@@ -257,12 +257,12 @@ TEST(Validate, StaticMacStandsOnceInAVlan) {
     state.ports = {port("p1", 2), port("p2", 3)};
     state.bridges[0].static_macs = {static_mac(1, "p1", 4), static_mac(1, "p2", 5)};
     EXPECT_EQ(
-        error_of(state),
+        refusal_of(state),
         "f:5: [[bridge.static_mac]] of \"br0\": mac = \"02:00:00:00:00:01\" stands twice in VLAN 0 "
         "(also f:4); valid: each address once in a VLAN"
     );
     state.bridges[0].static_macs[1].vlan = 7;
-    EXPECT_EQ(error_of(state), "");
+    EXPECT_EQ(refusal_of(state), "");
 }
 
 /// The sentence for two GRE tunnels of which each is changed.
@@ -276,7 +276,7 @@ std::string gre_pair(First first, Second second) {
     }
     first(state.tunnels[0]);
     second(state.tunnels[1]);
-    return error_of(state);
+    return refusal_of(state);
 }
 
 TEST(Validate, FlowIsALevelOfItsOwn) {
@@ -327,25 +327,25 @@ TEST(Validate, AUdpPortCarriesOneTypeAndOneKindOfHeader) {
     state.tunnels = {tunnel("t1", 2), tunnel("t2", 3)};
     state.tunnels[1].type = "geneve";
     EXPECT_EQ(
-        error_of(state),
+        refusal_of(state),
         "f:3: [[tunnel]] \"t2\": dst_port = 4789 is that of [[tunnel]] \"t1\" (f:2) with type = "
         "\"vxlan\"; valid: a UDP port for each type"
     );
     state.tunnels[1].dst_port = 6081;
-    EXPECT_EQ(error_of(state), "");
+    EXPECT_EQ(refusal_of(state), "");
     state.tunnels[1] = tunnel("t2", 3);
     state.tunnels[1].in_key = 101;
     state.tunnels[1].gbp = true;
     EXPECT_EQ(
-        error_of(state),
+        refusal_of(state),
         "f:3: [[tunnel]] \"t2\": gbp = true differs from [[tunnel]] \"t1\" (f:2), which has "
         "dst_port = 4789 too; valid: the same gbp in all tunnels of a UDP port"
     );
     state.tunnels[0].gbp = true;
-    EXPECT_EQ(error_of(state), "");
+    EXPECT_EQ(refusal_of(state), "");
     state.tunnels[0].gbp = false;
     state.tunnels[1].dst_port = 4790;
-    EXPECT_EQ(error_of(state), "");
+    EXPECT_EQ(refusal_of(state), "");
 }
 
 EidConfig eid(const std::string& prefix, std::uint8_t bits, std::uint32_t line) {
@@ -377,32 +377,32 @@ TEST(Validate, RlocsAreL3TunnelsOfTheBridge) {
                              "with tunnel = ";
     const std::string rule = ", which is no tunnel of this bridge with packet_type = \"l3\" and a "
                              "remote_ip; valid: ";
-    EXPECT_EQ(error_of(with_eid()), "");
+    EXPECT_EQ(refusal_of(with_eid()), "");
     DesiredState state = with_eid();
     state.bridges[0].eids[0].rlocs.push_back({"t9", 1, 1});
-    EXPECT_EQ(error_of(state), head + "\"t9\"" + rule + "\"t1\", \"t2\"");
+    EXPECT_EQ(refusal_of(state), head + "\"t9\"" + rule + "\"t1\", \"t2\"");
     state = with_eid();
     state.tunnels[0].packet_type = tunnels::Payload::ethernet;
-    EXPECT_EQ(error_of(state), head + "\"t1\"" + rule + "\"t2\"");
+    EXPECT_EQ(refusal_of(state), head + "\"t1\"" + rule + "\"t2\"");
     state = with_eid();
     state.tunnels[0].remote_flow = true;
-    EXPECT_EQ(error_of(state), head + "\"t1\"" + rule + "\"t2\"") << "nothing can be sent by it";
+    EXPECT_EQ(refusal_of(state), head + "\"t1\"" + rule + "\"t2\"") << "nothing can be sent by it";
     state = with_eid();
     state.bridges.push_back(bridge("br1", 9));
     state.tunnels[0].bridge = state.tunnels[1].bridge = "br1";
-    EXPECT_EQ(error_of(state), head + "\"t1\"" + rule + "one of these, of which there is none");
+    EXPECT_EQ(refusal_of(state), head + "\"t1\"" + rule + "one of these, of which there is none");
     state = with_eid();
     state.bridges[0].eids[0].rlocs.push_back({"t1", 2, 5});
-    EXPECT_EQ(error_of(state), head + "\"t1\" twice; valid: each tunnel once");
+    EXPECT_EQ(refusal_of(state), head + "\"t1\" twice; valid: each tunnel once");
 }
 
 TEST(Validate, APrefixStandsOnceInABridge) {
     DesiredState state = with_eid();
     state.bridges[0].eids = {eid("10.2.0.0", 16, 5), eid("10.2.0.0", 17, 6), eid("fd20::", 16, 7)};
-    EXPECT_EQ(error_of(state), "");
+    EXPECT_EQ(refusal_of(state), "");
     state.bridges[0].eids.push_back(eid("10.2.0.0", 16, 8));
     EXPECT_EQ(
-        error_of(state),
+        refusal_of(state),
         "f:8: [[bridge.eid]] of \"br0\": prefix = \"10.2.0.0/16\" stands twice (also f:5); valid: "
         "each prefix once in a bridge"
     );
@@ -412,7 +412,7 @@ TEST(Validate, EidsNeedALocalPort) {
     DesiredState state = with_eid();
     state.bridges[0].local.reset();
     EXPECT_EQ(
-        error_of(state),
+        refusal_of(state),
         "f:5: [[bridge.eid]] of \"br0\": prefix = \"10.2.0.0/16\" needs a local port, which is the "
         "gateway to it; valid: a bridge with [bridge.local]"
     );
@@ -421,7 +421,7 @@ TEST(Validate, EidsNeedALocalPort) {
 TEST(Validate, AStaticMacMayPointToAnL3Tunnel) {
     DesiredState state = with_eid();
     state.bridges[0].static_macs = {static_mac(1, "t1", 9)};
-    EXPECT_EQ(error_of(state), "");
+    EXPECT_EQ(refusal_of(state), "");
 }
 
 TEST(Validate, BoundsOfTheDataplaneHold) {
@@ -429,10 +429,10 @@ TEST(Validate, BoundsOfTheDataplaneHold) {
     for (unsigned i = 0; i < dataplane::kBridgesMax; ++i) {
         state.bridges.push_back(bridge("b" + std::to_string(i), i));
     }
-    EXPECT_EQ(error_of(state), "");
+    EXPECT_EQ(refusal_of(state), "");
     state.bridges.push_back(bridge("last", 999));
     EXPECT_EQ(
-        error_of(state), "f:999: [[bridge]] \"last\": is one bridge too many; valid: at most 256"
+        refusal_of(state), "f:999: [[bridge]] \"last\": is one bridge too many; valid: at most 256"
     );
 
     state = with_bridge();
@@ -440,10 +440,10 @@ TEST(Validate, BoundsOfTheDataplaneHold) {
         state.ports.push_back(port("p" + std::to_string(i), i));
     }
     state.tunnels = {tunnel("t1", 1)};
-    EXPECT_EQ(error_of(state), "");
+    EXPECT_EQ(refusal_of(state), "");
     state.bridges[0].local.emplace();
     EXPECT_EQ(
-        error_of(state),
+        refusal_of(state),
         "the configuration has 4097 ports, bonds, tunnels and local ports; valid: at most 4096 "
         "together"
     );
@@ -455,7 +455,7 @@ TEST(Validate, AnItemFromNoFileHasNoPlace) {
     state.ports = {port("br0", 0)};
     state.ports[0].origin = {};
     EXPECT_EQ(
-        error_of(state),
+        refusal_of(state),
         "[[port]] \"br0\": the name is taken by [[bridge]] \"br0\"; valid: a name that no other "
         "bridge, port, bond or tunnel has"
     );
@@ -466,14 +466,14 @@ TEST(Validate, QueuesGoToWorkersThatThereAre) {
     state.ports = {port("p1", 4)};
     state.ports[0].rx_workers = {1};
     EXPECT_EQ(
-        error_of(state),
+        refusal_of(state),
         "f:4: [[port]] \"p1\": rx_workers names worker 1, but [workers] makes 1; valid: 0"
     );
     state.workers.cpus = {4, 5};
-    EXPECT_EQ(error_of(state), "");
+    EXPECT_EQ(refusal_of(state), "");
     state.ports[0].rx_workers = {2};
     EXPECT_EQ(
-        error_of(state),
+        refusal_of(state),
         "f:4: [[port]] \"p1\": rx_workers names worker 2, but [workers] makes 2; valid: 0-1"
     );
 }
@@ -484,7 +484,7 @@ TEST(Validate, NoMoreWorkersThanQueuesAreListed) {
     state.ports = {port("p1", 4)};
     state.ports[0].rx_workers = {0, 1};
     EXPECT_EQ(
-        error_of(state),
+        refusal_of(state),
         "f:4: [[port]] \"p1\": rx_workers lists 2 workers, but the port has 1 receive queue; "
         "valid: at most one worker for each queue"
     );
@@ -492,12 +492,12 @@ TEST(Validate, NoMoreWorkersThanQueuesAreListed) {
     state.ports[0].rx_queues = 2;
     state.ports[0].rx_workers = {0, 1, 2};
     EXPECT_EQ(
-        error_of(state),
+        refusal_of(state),
         "f:4: [[port]] \"p1\": rx_workers lists 3 workers, but the port has 2 receive queues; "
         "valid: at most one worker for each queue"
     );
     state.ports[0].rx_queues = 0;  // How many the device has is not known here.
-    EXPECT_EQ(error_of(state), "");
+    EXPECT_EQ(refusal_of(state), "");
 }
 
 }  // namespace

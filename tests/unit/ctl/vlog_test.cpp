@@ -36,7 +36,7 @@ using ::testing::IsEmpty;
 using ::testing::StartsWith;
 using testing::TemporaryFolder;
 
-LogLine sample() {
+LogLine sample_line() {
     LogLine line;
     line.time = std::chrono::system_clock::from_time_t(1769860800) + std::chrono::milliseconds(7);
     line.level = spdlog::level::warn;
@@ -49,45 +49,48 @@ LogLine sample() {
 
 TEST(LogPattern, WritesTheFormatsOfBothPrograms) {
     EXPECT_EQ(
-        format_log_line(kOvsFilePattern, sample()),
+        format_log_line(kOvsFilePattern, sample_line()),
         "2026-01-31T12:00:00.007Z|00042|switch|WARN|hello"
     );
     EXPECT_EQ(
-        format_log_line(kOvsConsolePattern, sample()),
+        format_log_line(kOvsConsolePattern, sample_line()),
         "2026-01-31T12:00:00Z|00042|switch|WARN|hello"
     );
     EXPECT_EQ(
-        format_log_line(kCulvertPattern, sample()), "2026-01-31T12:00:00.007Z|warning|switch|hello"
+        format_log_line(kCulvertPattern, sample_line()),
+        "2026-01-31T12:00:00.007Z|warning|switch|hello"
     );
-    LogLine monitor = sample();
+    LogLine monitor = sample_line();
     monitor.subprogram = "monitor";
     EXPECT_EQ(format_log_line(kOvsSyslogPattern, monitor), "ovs|00042|switch(monitor)|WARN|hello");
 }
 
 TEST(LogPattern, TakesEveryConversion) {
     EXPECT_EQ(
-        format_log_line("%A %c %p %l %m %N %%", sample()),
+        format_log_line("%A %c %p %l %m %N %%", sample_line()),
         "ovs-vswitchd switch WARN warning "
         "hello 42 %"
     );
-    EXPECT_EQ(format_log_line("<%B>", sample()), "<28>");  // daemon.warning.
-    EXPECT_EQ(format_log_line("%P", sample()), std::to_string(::getpid()));
-    EXPECT_EQ(format_log_line("%t%T%n", sample()), "\n");
-    EXPECT_EQ(format_log_line("%D{%j}", sample()), "031");
-    EXPECT_THAT(format_log_line("%d", sample()), StartsWith("2026-0"));
-    EXPECT_THAT(format_log_line("%E", sample()), ::testing::Not(IsEmpty()));
+    EXPECT_EQ(format_log_line("<%B>", sample_line()), "<28>");  // daemon.warning.
+    EXPECT_EQ(format_log_line("%P", sample_line()), std::to_string(::getpid()));
+    EXPECT_EQ(format_log_line("%t%T%n", sample_line()), "\n");
+    EXPECT_EQ(format_log_line("%D{%j}", sample_line()), "031");
+    EXPECT_THAT(format_log_line("%d", sample_line()), StartsWith("2026-0"));
+    EXPECT_THAT(format_log_line("%E", sample_line()), ::testing::Not(IsEmpty()));
 }
 
 TEST(LogPattern, PadsToTheWidth) {
-    EXPECT_EQ(format_log_line("%8c|%-8c|%08N|%3c", sample()), "  switch|switch  |00000042|switch");
-    EXPECT_EQ(format_log_line("%99999m", sample()).size(), 255U);
+    EXPECT_EQ(
+        format_log_line("%8c|%-8c|%08N|%3c", sample_line()), "  switch|switch  |00000042|switch"
+    );
+    EXPECT_EQ(format_log_line("%99999m", sample_line()).size(), 255U);
 }
 
 TEST(LogPattern, SurvivesWhatIsNoPattern) {
-    EXPECT_EQ(format_log_line("", sample()), "");
-    EXPECT_EQ(format_log_line("50%", sample()), "50%");
-    EXPECT_EQ(format_log_line("%z %5z", sample()), "%z   %5z");
-    EXPECT_THAT(format_log_line("%D{%Y", sample()), EndsWith("{%Y"));
+    EXPECT_EQ(format_log_line("", sample_line()), "");
+    EXPECT_EQ(format_log_line("50%", sample_line()), "50%");
+    EXPECT_EQ(format_log_line("%z %5z", sample_line()), "%z   %5z");
+    EXPECT_THAT(format_log_line("%D{%Y", sample_line()), EndsWith("{%Y"));
 }
 
 TEST(Syslog, MethodsAreRefusedByName) {

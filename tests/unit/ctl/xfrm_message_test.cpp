@@ -31,7 +31,7 @@ constexpr const char* kSalt = "01020304";
 constexpr const char* kIntegrityKey =
     "202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f";
 
-tunnels::Secret secret(const std::string& hex) {
+tunnels::Secret secret_of(const std::string& hex) {
     return tunnels::Secret(from_hex(hex));
 }
 
@@ -90,7 +90,7 @@ TEST(XfrmMessage, ReadsAesGcmWithExtendedNumbersAndLimits) {
     XfrmSa expected = expected_sa(0x1001, 0x43000001, read);
     expected.sa.algorithm = EspAlgorithm::aes_gcm_256;
     expected.sa.algorithm_name = "rfc4106(gcm(aes))";
-    expected.sa.key = secret(std::string(kCipherKey) + kSalt);
+    expected.sa.key = secret_of(std::string(kCipherKey) + kSalt);
     expected.sa.extended = true;
     expected.sa.replay_window = 64;
     expected.sa.soft = {1'000'000, 3000, 3300};
@@ -105,7 +105,7 @@ TEST(XfrmMessage, ReadsTheSelector) {
     expected.sa.selector = {IPPROTO_UDP, 4789, 0};
     expected.sa.algorithm = EspAlgorithm::aes_gcm_128;
     expected.sa.algorithm_name = "rfc4106(gcm(aes))";
-    expected.sa.key = secret(std::string(kShortKey) + kSalt);
+    expected.sa.key = secret_of(std::string(kShortKey) + kSalt);
     expected.sa.replay_window = 32;
     expected.replay = {std::nullopt, 32};
     EXPECT_EQ(read, expected);
@@ -116,7 +116,7 @@ TEST(XfrmMessage, JoinsTheKeysOfCipherAndIntegrity) {
     XfrmSa expected = expected_sa(0x1003, 3, read);
     expected.sa.algorithm = EspAlgorithm::aes_cbc_128_sha256;
     expected.sa.algorithm_name = "cbc(aes) hmac(sha256)";
-    expected.sa.key = secret(std::string(kShortKey) + kIntegrityKey);
+    expected.sa.key = secret_of(std::string(kShortKey) + kIntegrityKey);
     expected.sa.replay_window = 32;
     expected.replay = {std::nullopt, 32};
     EXPECT_EQ(read, expected);
@@ -125,7 +125,7 @@ TEST(XfrmMessage, JoinsTheKeysOfCipherAndIntegrity) {
 TEST(XfrmMessage, ReadsChaCha20) {
     const XfrmSa read = read_sa(vector_file("xfrm_chacha20"));
     EXPECT_EQ(read.sa.algorithm, EspAlgorithm::chacha20_poly1305);
-    EXPECT_EQ(read.sa.key, secret(std::string(kCipherKey) + kSalt));
+    EXPECT_EQ(read.sa.key, secret_of(std::string(kCipherKey) + kSalt));
 }
 
 TEST(XfrmMessage, ReadsUdpEncapsulation) {

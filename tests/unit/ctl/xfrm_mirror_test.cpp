@@ -13,7 +13,7 @@ namespace {
 
 using tunnels::IpAddress;
 
-using Events = std::vector<XfrmEvent>;
+using SaEvents = std::vector<XfrmEvent>;
 
 const IpAddress kHere = *IpAddress::parse("172.20.0.2");
 const IpAddress kThere = *IpAddress::parse("172.20.0.4");
@@ -28,14 +28,14 @@ XfrmSa sa(std::uint32_t spi, const IpAddress& destination, std::uint64_t added_s
     return one;
 }
 
-Events apply(XfrmMirror& mirror, XfrmMessage message) {
-    Events events;
+SaEvents apply(XfrmMirror& mirror, XfrmMessage message) {
+    SaEvents events;
     mirror.apply(std::move(message), events);
     return events;
 }
 
-Events renew(XfrmMirror& mirror, std::vector<XfrmSa> all) {
-    Events events;
+SaEvents renew(XfrmMirror& mirror, std::vector<XfrmSa> all) {
+    SaEvents events;
     mirror.renew(std::move(all), events);
     return events;
 }
@@ -44,7 +44,7 @@ TEST(XfrmMirror, KnowsHowTheKernelKeepsSequenceNumbers) {
     XfrmMirror mirror;
     XfrmSa marked = sa(0x1001, kThere);
     marked.mark = XfrmMark{7, 0xff};
-    EXPECT_EQ(apply(mirror, marked), Events{marked.sa});
+    EXPECT_EQ(apply(mirror, marked), SaEvents{marked.sa});
     const XfrmMirror::Entry expected{1000, {2, 64}, XfrmMark{7, 0xff}, true};
     ASSERT_NE(mirror.find(0x1001, kThere), nullptr);
     EXPECT_EQ(*mirror.find(0x1001, kThere), expected);
@@ -55,11 +55,11 @@ TEST(XfrmMirror, KnowsHowTheKernelKeepsSequenceNumbers) {
 TEST(XfrmMirror, RemovesWhatIsThereAndNothingElse) {
     XfrmMirror mirror;
     apply(mirror, sa(0x1001, kThere));
-    EXPECT_EQ(apply(mirror, KernelSaRemoved{0x1001, kHere}), Events{});
+    EXPECT_EQ(apply(mirror, KernelSaRemoved{0x1001, kHere}), SaEvents{});
     EXPECT_EQ(
-        apply(mirror, KernelSaRemoved{0x1001, kThere}), (Events{KernelSaRemoved{0x1001, kThere}})
+        apply(mirror, KernelSaRemoved{0x1001, kThere}), (SaEvents{KernelSaRemoved{0x1001, kThere}})
     );
-    EXPECT_EQ(apply(mirror, KernelSaRemoved{0x1001, kThere}), Events{});
+    EXPECT_EQ(apply(mirror, KernelSaRemoved{0x1001, kThere}), SaEvents{});
     EXPECT_EQ(mirror.find(0x1001, kThere), nullptr);
 }
 
@@ -69,10 +69,10 @@ TEST(XfrmMirror, AFlushIsTheRemovalOfEach) {
     apply(mirror, sa(0x1002, kHere));
     EXPECT_EQ(
         apply(mirror, XfrmFlush{}),
-        (Events{KernelSaRemoved{0x1002, kHere}, KernelSaRemoved{0x1001, kThere}})
+        (SaEvents{KernelSaRemoved{0x1002, kHere}, KernelSaRemoved{0x1001, kThere}})
     );
     EXPECT_EQ(mirror.size(), 0U);
-    EXPECT_EQ(apply(mirror, XfrmFlush{}), Events{});
+    EXPECT_EQ(apply(mirror, XfrmFlush{}), SaEvents{});
 }
 
 TEST(XfrmMirror, ReadingAnewFindsWhatWasMissed) {
@@ -86,7 +86,7 @@ TEST(XfrmMirror, ReadingAnewFindsWhatWasMissed) {
     const auto came = sa(0x1004, kThere, 2000);
     EXPECT_EQ(
         renew(mirror, {stays, anew, came}),
-        (Events{
+        (SaEvents{
             KernelSaRemoved{0x1002, kThere},
             KernelSaRemoved{0x1003, kThere},
             stays.sa,

@@ -18,7 +18,7 @@ namespace {
 
 using tunnels::IpAddress;
 
-const IpAddress kPeer = *IpAddress::parse("172.20.0.4");
+const IpAddress kPeer4 = *IpAddress::parse("172.20.0.4");
 const IpAddress kPeer6 = *IpAddress::parse("fd20::4");
 
 // Message body and attributes of a request.
@@ -62,7 +62,7 @@ struct Replay64 {
 };
 
 TEST(XfrmRequest, NotesTheUseOfAnOutboundSa) {
-    const SaUse use{0x1001, kPeer, 1500, 3, 1700000000, 0x500000007, true};
+    const SaUse use{0x1001, kPeer4, 1500, 3, 1700000000, 0x500000007, true};
     XfrmUseRequest request(use, {1600000000, {2, 64}, std::nullopt, true});
     EXPECT_EQ(request.header()->nlmsg_flags, NLM_F_REQUEST | NLM_F_ACK | NLM_F_REPLACE);
     const Read<xfrm_aevent_id> read(request);
@@ -107,7 +107,7 @@ TEST(XfrmRequest, NotesTheUseOfAnInboundSaSoThatNothingOldIsTakenAgain) {
 // The kernel refuses, and some old ones crash on, a form that is not the SA's.
 TEST(XfrmRequest, SequenceNumbersHaveTheFormOfTheSa) {
     XfrmUseRequest outbound(
-        {0x1001, kPeer, 0, 0, 0, 9, true}, {0, {std::nullopt, 32}, std::nullopt, false}
+        {0x1001, kPeer4, 0, 0, 0, 9, true}, {0, {std::nullopt, 32}, std::nullopt, false}
     );
     const Read<xfrm_aevent_id> sent(outbound);
     EXPECT_FALSE(sent.attributes.contains(XFRMA_REPLAY_ESN_VAL));
@@ -115,7 +115,7 @@ TEST(XfrmRequest, SequenceNumbersHaveTheFormOfTheSa) {
     EXPECT_EQ(sent.attribute<xfrm_replay_state>(XFRMA_REPLAY_VAL).seq, 0U);
 
     XfrmUseRequest inbound(
-        {0x1001, kPeer, 0, 0, 0, 9, false}, {0, {std::nullopt, 32}, std::nullopt, false}
+        {0x1001, kPeer4, 0, 0, 0, 9, false}, {0, {std::nullopt, 32}, std::nullopt, false}
     );
     const Read<xfrm_aevent_id> received(inbound);
     EXPECT_EQ(received.attribute<xfrm_replay_state>(XFRMA_REPLAY_VAL).oseq, 0U);
@@ -124,7 +124,7 @@ TEST(XfrmRequest, SequenceNumbersHaveTheFormOfTheSa) {
 
     // A large window without extended numbers: no high half.
     XfrmUseRequest large(
-        {0x1001, kPeer, 0, 0, 0, 0x100000009, true}, {0, {2, 64}, std::nullopt, false}
+        {0x1001, kPeer4, 0, 0, 0, 0x100000009, true}, {0, {2, 64}, std::nullopt, false}
     );
     const Read<xfrm_aevent_id> wide(large);
     EXPECT_EQ(wide.attribute<Replay64>(XFRMA_REPLAY_ESN_VAL).oseq, 9U);
@@ -132,7 +132,7 @@ TEST(XfrmRequest, SequenceNumbersHaveTheFormOfTheSa) {
 
     // The largest window that there is.
     XfrmUseRequest largest(
-        {0x1001, kPeer, 0, 0, 0, 9, false}, {0, {128, 4096}, XfrmMark{1, 1}, true}
+        {0x1001, kPeer4, 0, 0, 0, 9, false}, {0, {128, 4096}, XfrmMark{1, 1}, true}
     );
     const Read<xfrm_aevent_id> widest(largest);
     EXPECT_EQ(
@@ -141,7 +141,7 @@ TEST(XfrmRequest, SequenceNumbersHaveTheFormOfTheSa) {
 }
 
 TEST(XfrmRequest, SaysTheEndOfAnSa) {
-    XfrmExpireRequest soft(0x1001, kPeer, false, {0, {}, std::nullopt, false});
+    XfrmExpireRequest soft(0x1001, kPeer4, false, {0, {}, std::nullopt, false});
     EXPECT_EQ(soft.header()->nlmsg_flags, NLM_F_REQUEST | NLM_F_ACK);
     const Read<xfrm_user_expire> read(soft);
     EXPECT_EQ(read.type, XFRM_MSG_EXPIRE);
@@ -152,7 +152,7 @@ TEST(XfrmRequest, SaysTheEndOfAnSa) {
     EXPECT_EQ(read.fixed.hard, 0);
     EXPECT_TRUE(read.attributes.empty());
 
-    XfrmExpireRequest hard(0x1001, kPeer, true, {0, {}, XfrmMark{7, 0xff}, false});
+    XfrmExpireRequest hard(0x1001, kPeer4, true, {0, {}, XfrmMark{7, 0xff}, false});
     const Read<xfrm_user_expire> end(hard);
     EXPECT_EQ(end.fixed.hard, 1);
     EXPECT_EQ(end.attribute<xfrm_mark>(XFRMA_MARK).v, 7U);

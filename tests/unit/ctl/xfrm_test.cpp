@@ -17,8 +17,8 @@ namespace {
 
 using tunnels::IpAddress;
 
-constexpr int kGiveUpMs = 30000;  // Far beyond what any answer takes.
-const IpAddress kPeer = *IpAddress::parse("172.20.0.4");
+constexpr int kXfrmWaitMs = 30000;  // Far beyond what any answer takes.
+const IpAddress kPeerIp = *IpAddress::parse("172.20.0.4");
 
 class XfrmTest : public ::testing::Test {
 protected:
@@ -48,23 +48,23 @@ TEST_F(XfrmTest, PassesOverNumbersThatAreKeptForSasToCome) {
     EXPECT_TRUE(open_xfrm().value()->read_events().empty());
     // Of its end the kernel tells, but nothing was there.
     test::run("ip xfrm state delete src 172.20.0.2 dst 172.20.0.4 proto esp spi 0x1001");
-    EXPECT_TRUE(is_readable(kGiveUpMs));
+    EXPECT_TRUE(is_readable(kXfrmWaitMs));
     EXPECT_TRUE(xfrm->read_events().empty());
     EXPECT_FALSE(is_readable(0));
     keep_number();
     test::run("ip xfrm state flush");
-    EXPECT_TRUE(is_readable(kGiveUpMs));
+    EXPECT_TRUE(is_readable(kXfrmWaitMs));
     EXPECT_TRUE(xfrm->read_events().empty());
 }
 
 TEST_F(XfrmTest, AnSaThatThereIsNotIsNamed) {
     SaUse use;
     use.spi = 0x1001;
-    use.destination = kPeer;
+    use.destination = kPeerIp;
     const std::string expected =
         "The kernel does not have the SA 0x00001001 to 172.20.0.4 any more.";
     EXPECT_EQ(xfrm->note_use(use).error(), expected);
-    EXPECT_EQ(xfrm->expire(0x1001, kPeer, false).error(), expected);
+    EXPECT_EQ(xfrm->expire(0x1001, kPeerIp, false).error(), expected);
 }
 
 }  // namespace
