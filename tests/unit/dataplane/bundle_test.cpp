@@ -20,8 +20,8 @@ namespace {
 
 using testing::Burst;
 using testing::Bytes;
-using testing::Frame;
 using testing::kGsoBytes;
+using testing::OffloadFrame;
 using testing::packet_bytes;
 using testing::pattern;
 using testing::plain_frame;
@@ -51,7 +51,7 @@ std::size_t gathered(const Burst& burst, bool trains = true) {
 }
 
 /// Makes both checksums of a TCP packet right again.
-void repair(Bytes& bytes, const Frame& frame) {
+void repair(Bytes& bytes, const OffloadFrame& frame) {
     const std::size_t ip = frame.ip_offset();
     if (!frame.v6) {
         put16(bytes, ip + kIpChecksum, 0);
@@ -70,7 +70,7 @@ TEST(Bundle, MakesTheSuperFrameThatTheSegmentsWereCutFrom) {
         for (const bool udp : {false, true}) {
             for (const std::size_t bytes : {200U, 201U, 950U, 1000U}) {
                 for (const std::size_t tags : {0U, 1U, 2U}) {
-                    Frame frame = plain_frame(v6, udp, bytes);
+                    OffloadFrame frame = plain_frame(v6, udp, bytes);
                     frame.tags.assign(tags, 0x8100);
                     frame.flags = testing::kAck | testing::kPush;
                     frame.tcp_options = udp ? 0 : 12;
@@ -100,7 +100,7 @@ TEST(Bundle, MakesTheSuperFrameThatTheSegmentsWereCutFrom) {
 TEST(Bundle, RoundTripsRandomSuperFramesThroughChainsOfAnyShape) {
     std::mt19937 random(7);
     for (int i = 0; i < 300; ++i) {
-        Frame frame = testing::random_frame(random, 100 + random() % 1500);
+        OffloadFrame frame = testing::random_frame(random, 100 + random() % 1500);
         frame.extensions.clear();
         frame.extension_types.clear();
         frame.ip_options = 0;
@@ -117,7 +117,7 @@ TEST(Bundle, RoundTripsRandomSuperFramesThroughChainsOfAnyShape) {
 
 TEST(Bundle, LeavesNoSegmentWhoseHeaderDiffersInAnyBit) {
     for (const bool v6 : {false, true}) {
-        Frame frame = plain_frame(v6, false, 300);
+        OffloadFrame frame = plain_frame(v6, false, 300);
         frame.tcp_options = 12;
         for (std::size_t at = 0; at < frame.header_bytes(); ++at) {
             for (unsigned bit = 0; bit < 8; ++bit) {
@@ -141,7 +141,7 @@ TEST(Bundle, LeavesNoSegmentWhoseHeaderDiffersInAnyBit) {
 
 TEST(Bundle, LeavesNoTunnelPacketWhoseOuterHeaderDiffersInAnyBit) {
     for (const bool v6 : {false, true}) {
-        const Frame frame = plain_frame(v6, true, 300);
+        const OffloadFrame frame = plain_frame(v6, true, 300);
         for (std::size_t at = 0; at < frame.header_bytes(); ++at) {
             Burst burst(frame);
             Bytes bytes = packet_bytes(burst.packets[1]);
@@ -159,7 +159,7 @@ TEST(Bundle, LeavesNoTunnelPacketWhoseOuterHeaderDiffersInAnyBit) {
 
 TEST(Bundle, LeavesASegmentWithAWrongChecksumForItsReceiverToDrop) {
     for (const bool v6 : {false, true}) {
-        const Frame frame = plain_frame(v6, false, 500);
+        const OffloadFrame frame = plain_frame(v6, false, 500);
         for (const std::size_t damaged : {0U, 1U, 3U}) {
             Burst burst(frame);
             Bytes bytes = packet_bytes(burst.packets[damaged]);
@@ -171,7 +171,7 @@ TEST(Bundle, LeavesASegmentWithAWrongChecksumForItsReceiverToDrop) {
 }
 
 TEST(Bundle, LeavesAWrongIpv4ChecksumForItsReceiverToDrop) {
-    const Frame frame = plain_frame(false, false, 300);
+    const OffloadFrame frame = plain_frame(false, false, 300);
     for (const std::size_t damaged : {0U, 1U}) {
         Burst burst(frame);
         Bytes bytes = packet_bytes(burst.packets[damaged]);
@@ -195,7 +195,7 @@ TEST(Bundle, LeavesReorderedAndRepeatedSegmentsAsTheyCame) {
 
 TEST(Bundle, TakesOnlyPlainDataSegments) {
     for (unsigned flags = 0; flags < 256; ++flags) {
-        Frame frame = plain_frame(false, false, 300);
+        OffloadFrame frame = plain_frame(false, false, 300);
         Burst burst(frame);
         for (std::size_t i = 0; i < 2; ++i) {
             Bytes bytes = packet_bytes(burst.packets[i]);
@@ -207,7 +207,7 @@ TEST(Bundle, TakesOnlyPlainDataSegments) {
     }
     // Two acknowledgments without data.
     Burst burst;
-    Frame acknowledgment = plain_frame(false, false, 0);
+    OffloadFrame acknowledgment = plain_frame(false, false, 0);
     for (int i = 0; i < 2; ++i) {
         Bytes bytes = acknowledgment.build();
         repair(bytes, acknowledgment);
@@ -217,7 +217,7 @@ TEST(Bundle, TakesOnlyPlainDataSegments) {
 }
 
 TEST(Bundle, CountsIdentificationsWithoutDf) {
-    const Frame frame = plain_frame(false, false, 300);
+    const OffloadFrame frame = plain_frame(false, false, 300);
     for (const unsigned step : {1U, 0U, 2U}) {
         Burst burst(frame);
         for (unsigned i = 0; i < 3; ++i) {
@@ -232,7 +232,7 @@ TEST(Bundle, CountsIdentificationsWithoutDf) {
 }
 
 TEST(Bundle, LeavesFragmentsOptionsAndPadding) {
-    const Frame frame = plain_frame(false, false, 300);
+    const OffloadFrame frame = plain_frame(false, false, 300);
     for (const unsigned fragment : {0x2000U, 0x0001U, 0x8000U}) {
         Burst burst(frame);
         for (std::size_t i = 0; i < 3; ++i) {
@@ -243,7 +243,7 @@ TEST(Bundle, LeavesFragmentsOptionsAndPadding) {
         }
         EXPECT_EQ(gathered(burst), 1U);
     }
-    Frame optional = frame;
+    OffloadFrame optional = frame;
     optional.ip_options = 4;
     EXPECT_EQ(gathered(Burst(optional)), 1U);
     Burst padded(frame);
@@ -254,9 +254,9 @@ TEST(Bundle, LeavesFragmentsOptionsAndPadding) {
 }
 
 TEST(Bundle, EndsBehindAShorterSegmentAndBeforeALongerOne) {
-    const Frame frame = plain_frame(false, false, 250);
+    const OffloadFrame frame = plain_frame(false, false, 250);
     Burst burst(frame);
-    Frame next = frame;
+    OffloadFrame next = frame;
     next.sequence += 250;
     next.payload = pattern(50);
     Bytes bytes = next.build();
@@ -273,7 +273,7 @@ TEST(Bundle, EndsBehindAShorterSegmentAndBeforeALongerOne) {
 }
 
 TEST(Bundle, KeepsWithinWhatAnIpLengthCanSay) {
-    Frame frame = plain_frame(false, false, 9000);
+    OffloadFrame frame = plain_frame(false, false, 9000);
     Burst burst;
     for (unsigned i = 0; i < 10; ++i) {
         Bytes bytes = frame.build();
@@ -298,7 +298,7 @@ TEST(Bundle, MakesTrainsOnlyWhereTheyAreWantedAndOfOurOwnPacketsOnly) {
 }
 
 TEST(Bundle, DoesNotMixPacketsWithAndWithoutUdpChecksum) {
-    const Frame frame = plain_frame(false, true, 300);
+    const OffloadFrame frame = plain_frame(false, true, 300);
     Burst burst(frame);
     Bytes bytes = packet_bytes(burst.packets[1]);
     put16(bytes, frame.checksum_field(), 0);
@@ -313,7 +313,7 @@ TEST(Bundle, DoesNotMixPacketsWithAndWithoutUdpChecksum) {
 }
 
 TEST(Bundle, LeavesPacketsWithPendingWorkAsTheyAre) {
-    const Frame frame = plain_frame(false, false, 100);
+    const OffloadFrame frame = plain_frame(false, false, 100);
     Burst burst;
     for (int i = 0; i < 2; ++i) {
         rte_mbuf* packet = testing::make_packet(frame.build());
@@ -332,7 +332,7 @@ TEST(Bundle, LeavesPacketsWithPendingWorkAsTheyAre) {
 
 TEST(Bundle, ReadsNothingBehindTheEndOfRandomBytes) {
     std::mt19937 random(11);
-    const Frame frame = plain_frame(false, false, 200);
+    const OffloadFrame frame = plain_frame(false, false, 200);
     for (int i = 0; i < 2000; ++i) {
         Burst burst(frame);
         for (std::size_t which = 0; which < 2; ++which) {

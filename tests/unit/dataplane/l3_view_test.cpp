@@ -15,13 +15,11 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/unit/dataplane/addresses.hpp"
+
 namespace culvert::dataplane {
 
 namespace {
-
-IpAddress ip(std::string_view text) {
-    return *IpAddress::parse(text);
-}
 
 EidMap::Entry prefix(std::string_view text, std::uint8_t bits) {
     return {.prefix = ip(text), .prefix_bits = bits, .rlocs = {{.port = bits}}};

@@ -14,7 +14,7 @@ namespace {
 
 using testing::Burst;
 using testing::Bytes;
-using testing::Frame;
+using testing::OffloadFrame;
 using testing::packet_bytes;
 using testing::plain_frame;
 
@@ -57,7 +57,7 @@ TEST_F(LinuxPortBundleTest, TcpSegmentsOfABurstArriveAsOneSuperFrame) {
     const auto port = open_or_throw("p1");
     const auto socket = raw_socket(near_host, "f1", true);
     for (const bool v6 : {false, true}) {
-        const Frame frame = plain_frame(v6, false, 950);
+        const OffloadFrame frame = plain_frame(v6, false, 950);
         Burst burst(frame);
         transmit(*port, burst);
         const auto received = receive(socket, 1);
@@ -71,7 +71,7 @@ TEST_F(LinuxPortBundleTest, TcpSegmentsOfABurstArriveAsOneSuperFrame) {
 TEST_F(LinuxPortBundleTest, TunnelPacketsOfABurstArriveAsOneTrainUnlessTheInterfaceForbidsIt) {
     const auto port = open_or_throw("p1");
     const auto socket = raw_socket(near_host, "f1", true);
-    const Frame frame = plain_frame(false, true, 950);
+    const OffloadFrame frame = plain_frame(false, true, 950);
     EXPECT_TRUE(port->info().trains);
     {
         Burst burst(frame);
@@ -113,8 +113,8 @@ TEST_F(LinuxPortBundleTest, OrderIsThatOfTheBurst) {
     const auto port = open_or_throw("p1");
     const auto socket = raw_socket(near_host, "f1", true);
     // Two connections in turn, and between them a frame of neither.
-    Frame one = plain_frame(false, false, 200);
-    Frame other = one;
+    OffloadFrame one = plain_frame(false, false, 200);
+    OffloadFrame other = one;
     other.addresses = testing::pattern(32, 99);
     Burst burst(one);
     Burst second(other);

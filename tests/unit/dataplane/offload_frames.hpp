@@ -50,7 +50,7 @@ plain_sum(const Bytes& bytes, std::size_t from, std::size_t to, std::uint32_t su
 }
 
 /// What a frame is made of.
-struct Frame {
+struct OffloadFrame {
     std::vector<std::uint16_t> tags;  ///< EtherTypes of the VLAN tags.
     bool v6 = false;
     bool udp = false;
@@ -153,7 +153,7 @@ private:
 
 /// Why a frame is not one that `frame` describes with lengths and checksums right; empty when it
 /// is.
-inline std::string defect(const Bytes& bytes, const Frame& frame) {
+inline std::string defect(const Bytes& bytes, const OffloadFrame& frame) {
     const std::size_t ip = frame.ip_offset();
     const std::size_t l4 = frame.l4_offset();
     if (bytes.size() < frame.header_bytes()) {
@@ -181,8 +181,8 @@ inline std::string defect(const Bytes& bytes, const Frame& frame) {
     return plain_sum(bytes, l4, bytes.size(), pseudo) == 0xffff ? "" : "L4 checksum";
 }
 
-inline Frame random_frame(std::mt19937& random, std::size_t payload_bytes) {
-    Frame frame;
+inline OffloadFrame random_frame(std::mt19937& random, std::size_t payload_bytes) {
+    OffloadFrame frame;
     constexpr std::uint16_t kTagTypes[] = {0x8100, 0x88a8};
     for (std::size_t count = random() % 3; count != 0; --count) {
         frame.tags.push_back(kTagTypes[random() % 2]);
@@ -211,8 +211,8 @@ inline Frame random_frame(std::mt19937& random, std::size_t payload_bytes) {
     return frame;
 }
 
-inline Frame plain_frame(bool v6, bool udp, std::size_t payload_bytes) {
-    Frame frame;
+inline OffloadFrame plain_frame(bool v6, bool udp, std::size_t payload_bytes) {
+    OffloadFrame frame;
     frame.v6 = v6;
     frame.udp = udp;
     frame.payload = pattern(payload_bytes);

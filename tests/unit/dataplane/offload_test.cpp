@@ -25,12 +25,12 @@ using culvert::testing::bytes_of;
 using culvert::testing::chain;
 using culvert::testing::defect;
 using culvert::testing::DryPool;
-using culvert::testing::Frame;
 using culvert::testing::get16;
 using culvert::testing::kAck;
 using culvert::testing::kCwr;
 using culvert::testing::kFin;
 using culvert::testing::kPush;
+using culvert::testing::OffloadFrame;
 using culvert::testing::packet_pool;
 using culvert::testing::pattern;
 using culvert::testing::plain_frame;
@@ -68,7 +68,7 @@ class SegmenterTest : public BufferBalanceTest {};
 TEST_F(ValidateOffload, AcceptsWhatKernelsSendAndComputesTheHeaderLength) {
     std::mt19937 random(3);
     for (unsigned round = 0; round < 500; ++round) {
-        const Frame frame = random_frame(random, random() % 1500);
+        const OffloadFrame frame = random_frame(random, random() % 1500);
         Offload offload = frame.offload(1448);
         // A wrong hint of the sender is overwritten.
         offload.header_bytes = 3;
@@ -82,7 +82,7 @@ TEST_F(ValidateOffload, AcceptsWhatKernelsSendAndComputesTheHeaderLength) {
 }
 
 TEST_F(ValidateOffload, ClearsSegmentFieldsOfAPacketThatIsNoSuperFrame) {
-    const Frame frame = plain_frame(false, false, 100);
+    const OffloadFrame frame = plain_frame(false, false, 100);
     Offload offload = frame.offload();
     offload.gso_bytes = 9;
     offload.header_bytes = 9;
@@ -104,7 +104,7 @@ TEST_F(ValidateOffload, AcceptsAChecksumOverWhatIsNotIp) {
 TEST_F(ValidateOffload, RefusesEveryTruncation) {
     for (const bool v6 : {false, true}) {
         for (const bool udp : {false, true}) {
-            const Frame frame = plain_frame(v6, udp, 10);
+            const OffloadFrame frame = plain_frame(v6, udp, 10);
             const Bytes bytes = frame.build();
             for (std::size_t length = 0; length < bytes.size(); ++length) {
                 const Bytes cut(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(length));
@@ -116,7 +116,7 @@ TEST_F(ValidateOffload, RefusesEveryTruncation) {
 }
 
 TEST_F(ValidateOffload, RefusesHeadersThatAreNotContiguous) {
-    const Frame frame = plain_frame(false, false, 100);
+    const OffloadFrame frame = plain_frame(false, false, 100);
     for (std::size_t first = 14; first < 60; ++first) {
         rte_mbuf* m = chain(frame.build(), {first, 1});
         Offload super_frame = frame.offload(10);
@@ -128,7 +128,7 @@ TEST_F(ValidateOffload, RefusesHeadersThatAreNotContiguous) {
 }
 
 TEST_F(ValidateOffload, RefusesAnOffloadThatContradictsItself) {
-    const Frame frame = plain_frame(false, false, 100);
+    const OffloadFrame frame = plain_frame(false, false, 100);
     const Bytes bytes = frame.build();
     const std::vector<std::function<void(Offload&)>> lies{
         [](Offload& o) { o.gso_bytes = 0; },
@@ -181,7 +181,7 @@ TEST_F(ValidateOffload, RefusesAFrameThatContradictsTheOffload) {
         {true, 14 + 6, 44},      // Fragment header.
         {true, 14 + 6, 60}};     // An extension header that is not there.
     for (const Lie& lie : lies) {
-        Frame frame = plain_frame(lie.v6, false, 100);
+        OffloadFrame frame = plain_frame(lie.v6, false, 100);
         frame.tcp_options = 4;
         Bytes bytes = frame.build();
         ASSERT_EQ(judge_value(bytes, frame.offload(10)), DropReason::none);
@@ -192,7 +192,7 @@ TEST_F(ValidateOffload, RefusesAFrameThatContradictsTheOffload) {
 }
 
 TEST_F(ValidateOffload, FollowsOnlyExtensionHeadersItCanSegment) {
-    Frame frame = plain_frame(true, false, 100);
+    OffloadFrame frame = plain_frame(true, false, 100);
     constexpr std::uint8_t kTypes[] = {0, 60, 43, 44, 51, 135, 59, 6};
     for (const std::uint8_t type : kTypes) {
         frame.extension_types = {type};
@@ -213,17 +213,17 @@ TEST_F(ValidateOffload, FollowsOnlyExtensionHeadersItCanSegment) {
 }
 
 TEST_F(ValidateOffload, BoundsTheNumberOfSegments) {
-    const Frame frame = plain_frame(false, false, kGsoSegmentsMax);
+    const OffloadFrame frame = plain_frame(false, false, kGsoSegmentsMax);
     EXPECT_EQ(judge_value(frame.build(), frame.offload(1)), DropReason::offload_malformed);
     EXPECT_EQ(judge_value(frame.build(), frame.offload(2)), DropReason::none);
-    const Frame smaller = plain_frame(false, false, kGsoSegmentsMax - 1);
+    const OffloadFrame smaller = plain_frame(false, false, kGsoSegmentsMax - 1);
     EXPECT_EQ(judge_value(smaller.build(), smaller.offload(1)), DropReason::none);
 }
 
 TEST_F(FinishChecksum, CompletesTcpAndUdpOverAnySplit) {
     std::mt19937 random(5);
     for (unsigned round = 0; round < 2000; ++round) {
-        const Frame frame = random_frame(random, random() % 3000);
+        const OffloadFrame frame = random_frame(random, random() % 3000);
         const Bytes bytes = frame.build();
         rte_mbuf* m = chain(bytes, random_splits(random, 0));
         packet::set_offload(m, frame.offload());
@@ -242,7 +242,7 @@ TEST_F(FinishChecksum, CompletesTcpAndUdpOverAnySplit) {
 TEST_F(FinishChecksum, LeavesEthernetPaddingOutOfTheSum) {
     for (const bool v6 : {false, true}) {
         for (const bool udp : {false, true}) {
-            const Frame frame = plain_frame(v6, udp, 1);
+            const OffloadFrame frame = plain_frame(v6, udp, 1);
             Bytes bytes = frame.build();
             const std::size_t length = bytes.size();
             bytes.resize(length + 7, 0xff);
@@ -260,7 +260,7 @@ TEST_F(FinishChecksum, LeavesEthernetPaddingOutOfTheSum) {
 
 TEST_F(FinishChecksum, SendsAZeroUdpChecksumAsAllOnesAndAZeroTcpChecksumAsZero) {
     for (const bool udp : {true, false}) {
-        Frame frame = plain_frame(false, udp, 20);
+        OffloadFrame frame = plain_frame(false, udp, 20);
         Bytes bytes = frame.build();
         // Two payload bytes make up for what the sum lacks.
         put16(bytes, frame.header_bytes(), 0);
@@ -288,7 +288,7 @@ TEST_F(FinishChecksum, SumsWhatIsNotIpToTheEndOfTheFrame) {
 }
 
 TEST_F(FinishChecksum, LeavesTheOtherPacketOfASharedOneWithItsOffload) {
-    const Frame frame = plain_frame(false, false, 3000);
+    const OffloadFrame frame = plain_frame(false, false, 3000);
     const Bytes bytes = frame.build();
     rte_mbuf* original = chain(bytes, {100, 500});
     packet::set_offload(original, frame.offload());
@@ -303,7 +303,7 @@ TEST_F(FinishChecksum, LeavesTheOtherPacketOfASharedOneWithItsOffload) {
 }
 
 TEST_F(FinishChecksum, FindsTheFieldBehindWhatWasPushed) {
-    const Frame frame = plain_frame(true, true, 300);
+    const OffloadFrame frame = plain_frame(true, true, 300);
     const Bytes bytes = frame.build();
     rte_mbuf* original = chain(bytes);
     packet::set_offload(original, frame.offload());
@@ -317,7 +317,7 @@ TEST_F(FinishChecksum, FindsTheFieldBehindWhatWasPushed) {
     std::memcpy(packet::head(copy).data() + 12, "\x81\x00\x00\x05", 4);
     copy = finish_checksum(copy, packet_pool());
     ASSERT_NE(copy, nullptr);
-    Frame tagged = frame;
+    OffloadFrame tagged = frame;
     tagged.tags = {0x8100};
     EXPECT_EQ(defect(bytes_of(copy), tagged), "");
     EXPECT_EQ(bytes_of(original), bytes);
@@ -338,7 +338,7 @@ TEST_F(FinishChecksum, ReturnsAPacketWithoutOffloadAsItIs) {
 
 TEST_F(FinishChecksum, LeavesThePacketAloneWhenItFails) {
     const DryPool dry;
-    const Frame frame = plain_frame(false, false, 100);
+    const OffloadFrame frame = plain_frame(false, false, 100);
     const Bytes bytes = frame.build();
     rte_mbuf* original = chain(bytes);
     rte_mbuf* m = packet::share(original, share_pool());
@@ -357,7 +357,7 @@ TEST_F(FinishChecksum, LeavesThePacketAloneWhenItFails) {
 
 /// Checks one segment against the super-frame's description and appends its payload.
 void expect_segment(
-    const Frame& frame, const Bytes& segment, std::size_t index, bool last, Bytes& payload
+    const OffloadFrame& frame, const Bytes& segment, std::size_t index, bool last, Bytes& payload
 ) {
     ASSERT_EQ(defect(segment, frame), "") << "segment " << index;
     const Bytes super_frame = frame.build();
@@ -386,7 +386,7 @@ void expect_segment(
 }
 
 /// Segments `m` (taken) and checks all of it.
-void expect_segments(const Frame& frame, rte_mbuf* m, std::size_t gso_bytes) {
+void expect_segments(const OffloadFrame& frame, rte_mbuf* m, std::size_t gso_bytes) {
     Segmenter segmenter(m, packet_pool(), share_pool());
     const std::size_t count =
         std::max<std::size_t>(1, (frame.payload.size() + gso_bytes - 1) / gso_bytes);
@@ -417,7 +417,7 @@ TEST_F(SegmenterTest, CutsRandomSuperFramesOverAnySplit) {
     std::mt19937 random(17);
     for (unsigned round = 0; round < 400; ++round) {
         const std::size_t payload_bytes = random() % (round % 20 == 0 ? 64000 : 9000);
-        const Frame frame = random_frame(random, payload_bytes);
+        const OffloadFrame frame = random_frame(random, payload_bytes);
         const auto gso_bytes = static_cast<std::uint16_t>(1 + payload_bytes / 60 + random() % 1460);
         rte_mbuf* m = chain(frame.build(), random_splits(random, frame.header_bytes()));
         m->port = 21;
@@ -431,7 +431,7 @@ TEST_F(SegmenterTest, CutsRandomSuperFramesOverAnySplit) {
 TEST_F(SegmenterTest, CutsTheLargestFrameOfEachKind) {
     for (const bool v6 : {false, true}) {
         for (const bool udp : {false, true}) {
-            const Frame frame = plain_frame(v6, udp, 65535 - 60);
+            const OffloadFrame frame = plain_frame(v6, udp, 65535 - 60);
             rte_mbuf* m = chain(frame.build(), {kMbufDataBytes});
             m->port = 21;
             packet::set_offload(m, frame.offload(1400));
@@ -443,7 +443,7 @@ TEST_F(SegmenterTest, CutsTheLargestFrameOfEachKind) {
 TEST_F(SegmenterTest, HandlesPayloadsAtTheEdgesOfTheSegmentSize) {
     for (const bool udp : {false, true}) {
         for (const std::size_t payload_bytes : {0U, 1U, 99U, 100U, 101U, 200U, 201U}) {
-            Frame frame = plain_frame(false, udp, payload_bytes);
+            OffloadFrame frame = plain_frame(false, udp, payload_bytes);
             frame.flags = kAck | kFin | kPush | kCwr;
             rte_mbuf* m = chain(frame.build());
             m->port = 21;
@@ -454,7 +454,7 @@ TEST_F(SegmenterTest, HandlesPayloadsAtTheEdgesOfTheSegmentSize) {
 }
 
 TEST_F(SegmenterTest, DoesNotTrustThePseudoHeaderSumOfTheSender) {
-    const Frame frame = plain_frame(false, false, 5000);
+    const OffloadFrame frame = plain_frame(false, false, 5000);
     Bytes bytes = frame.build();
     put16(bytes, frame.checksum_field(), 0xdead);
     rte_mbuf* m = chain(bytes);
@@ -467,7 +467,7 @@ TEST_F(SegmenterTest, DoesNotTrustThePseudoHeaderSumOfTheSender) {
 }
 
 TEST_F(SegmenterTest, LeavesBytesBehindTheIpPacketOut) {
-    const Frame frame = plain_frame(true, false, 2500);
+    const OffloadFrame frame = plain_frame(true, false, 2500);
     Bytes bytes = frame.build();
     bytes.resize(bytes.size() + 9, 0xff);
     rte_mbuf* m = chain(bytes);
@@ -477,7 +477,7 @@ TEST_F(SegmenterTest, LeavesBytesBehindTheIpPacketOut) {
 }
 
 TEST_F(SegmenterTest, CutsASharedSuperFrameBehindATagThatWasPushed) {
-    const Frame frame = plain_frame(false, false, 5000);
+    const OffloadFrame frame = plain_frame(false, false, 5000);
     const Bytes bytes = frame.build();
     rte_mbuf* original = chain(bytes);
     Offload offload = frame.offload(1448);
@@ -491,7 +491,7 @@ TEST_F(SegmenterTest, CutsASharedSuperFrameBehindATagThatWasPushed) {
     ASSERT_NE(m, nullptr);
     std::memmove(packet::head(m).data(), packet::head(m).data() + 4, 12);
     std::memcpy(packet::head(m).data() + 12, "\x81\x00\x20\x64", 4);
-    Frame tagged = frame;
+    OffloadFrame tagged = frame;
     tagged.tags = {0x8100};
     ASSERT_NO_FATAL_FAILURE(expect_segments(tagged, m, 1448));
     EXPECT_EQ(bytes_of(original), bytes);
@@ -499,7 +499,7 @@ TEST_F(SegmenterTest, CutsASharedSuperFrameBehindATagThatWasPushed) {
 }
 
 TEST_F(SegmenterTest, SegmentsShareThePayloadAndOutliveTheSegmenter) {
-    const Frame frame = plain_frame(false, false, 6000);
+    const OffloadFrame frame = plain_frame(false, false, 6000);
     std::vector<rte_mbuf*> segments;
     rte_mbuf* m = chain(frame.build());
     const std::byte* first_payload = packet::head(m).data() + frame.header_bytes();
@@ -523,7 +523,7 @@ TEST_F(SegmenterTest, SegmentsShareThePayloadAndOutliveTheSegmenter) {
 }
 
 TEST_F(SegmenterTest, FailsForGoodAndLosesNothingWhenAPoolRunsDry) {
-    const Frame frame = plain_frame(false, false, 6000);
+    const OffloadFrame frame = plain_frame(false, false, 6000);
     for (const bool headers_dry : {false, true}) {
         for (unsigned available = 1; available <= 5; ++available) {
             SmallPool small(available, headers_dry ? RTE_PKTMBUF_HEADROOM + 256 : 0);
@@ -555,7 +555,7 @@ TEST_F(SegmenterTest, FailsForGoodAndLosesNothingWhenAPoolRunsDry) {
 }
 
 TEST_F(SegmenterTest, FailsOnWhatIsNoSuperFrame) {
-    const Frame frame = plain_frame(false, false, 100);
+    const OffloadFrame frame = plain_frame(false, false, 100);
     const std::vector<std::optional<Offload>> offloads{
         std::nullopt, frame.offload(), plain_frame(true, false, 0).offload(10)};
     for (const std::optional<Offload>& offload : offloads) {
@@ -571,7 +571,7 @@ TEST_F(SegmenterTest, FailsOnWhatIsNoSuperFrame) {
 
 TEST_F(SegmenterTest, FailsWhenTheHeadersDoNotFitOneBuffer) {
     SmallPool small(4, RTE_PKTMBUF_HEADROOM + 40);
-    const Frame frame = plain_frame(false, false, 100);
+    const OffloadFrame frame = plain_frame(false, false, 100);
     rte_mbuf* m = chain(frame.build());
     packet::set_offload(m, frame.offload(10));
     Segmenter segmenter(m, small.get(), share_pool());

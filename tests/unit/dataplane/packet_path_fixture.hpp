@@ -5,6 +5,8 @@
 // The test plays the slow path.
 #pragma once
 
+#include <bitset>
+#include <cstdint>
 #include <memory>
 #include <vector>
 
@@ -24,6 +26,7 @@ using dataplane::DropReason;
 using dataplane::FlowAction;
 using dataplane::FlowKey;
 using dataplane::FlowVerdict;
+using dataplane::VlanView;
 using tunnels::IpAddress;
 using tunnels::MacAddress;
 
@@ -31,6 +34,13 @@ using Frame = std::vector<std::byte>;
 
 inline MacAddress mac(unsigned last) {
     return {{0x02, 0, 0, 0, 0, static_cast<std::uint8_t>(last)}};
+}
+
+/// What an access port of a VLAN is.
+inline VlanView access(std::uint16_t tag) {
+    auto carried = std::make_shared<std::bitset<4096>>();
+    carried->set(tag);
+    return {.untagged_vlan = tag, .accept_tagged = false, .carried = carried};
 }
 
 /// An Ethernet frame with a counting payload; `vlan` -1 for no tag.

@@ -14,13 +14,6 @@ namespace culvert::testing {
 namespace {
 
 using dataplane::kPatchHopsMax;
-using dataplane::VlanView;
-
-VlanView access(std::uint16_t tag) {
-    auto carried = std::make_shared<std::bitset<4096>>();
-    carried->set(tag);
-    return {.untagged_vlan = tag, .accept_tagged = false, .carried = carried};
-}
 
 /// Bridge 0 and 1 of the fixture, joined by two pairs of patch ports (the second is away at first).
 class Patches : public PacketPath {

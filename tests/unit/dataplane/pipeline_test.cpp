@@ -11,7 +11,6 @@ namespace culvert::testing {
 namespace {
 
 using dataplane::kPortNone;
-using dataplane::VlanView;
 
 FlowKey key_of(
     std::uint16_t port,
@@ -20,12 +19,6 @@ FlowKey key_of(
     std::uint16_t vlan = 0
 ) {
     return {.in_port = port, .vlan = vlan, .destination = destination, .source = source};
-}
-
-VlanView access(std::uint16_t tag) {
-    auto carried = std::make_shared<std::bitset<4096>>();
-    carried->set(tag);
-    return {.untagged_vlan = tag, .accept_tagged = false, .carried = carried};
 }
 
 TEST_F(PacketPath, ForwardsAKnownFlowUnchanged) {

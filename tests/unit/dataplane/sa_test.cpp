@@ -10,6 +10,8 @@
 
 #include "dataplane/sa_table.hpp"
 
+#include "tests/unit/dataplane/addresses.hpp"
+
 namespace culvert::dataplane {
 
 namespace {
@@ -21,9 +23,6 @@ using tunnels::Secret;
 
 Secret key() {
     return Secret(std::vector<std::byte>(20, std::byte{7}));
-}
-IpAddress ip(std::string_view text) {
-    return *IpAddress::parse(text);
 }
 SaParameters numbered(bool extended) {
     SaParameters parameters;

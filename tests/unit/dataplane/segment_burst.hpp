@@ -22,7 +22,7 @@ class Burst {
 public:
     Burst() = default;
     /// The segments of a super-frame, as the segmenter finishes them.
-    explicit Burst(const Frame& frame, std::uint16_t gso_bytes = kGsoBytes) {
+    explicit Burst(const OffloadFrame& frame, std::uint16_t gso_bytes = kGsoBytes) {
         rte_mbuf* super_frame = make_packet(frame.build());
         dataplane::Offload offload = frame.offload(gso_bytes);
         EXPECT_EQ(dataplane::validate_offload(super_frame, offload), dataplane::DropReason::none);

@@ -14,6 +14,7 @@
 
 #include <rte_cycles.h>
 
+#include "tests/unit/dataplane/addresses.hpp"
 #include "tests/unit/dataplane/packet_path_fixture.hpp"
 #include "tests/unit/tunnels/bytes.hpp"
 #include "tunnels/checksum.hpp"
@@ -21,6 +22,7 @@
 
 namespace culvert::testing {
 
+using dataplane::ip;
 using dataplane::Oversize;
 using dataplane::TunnelView;
 using dataplane::Upcall;
@@ -30,10 +32,6 @@ using tests::octet;
 using tests::set_word;
 using tests::word_at;
 using tunnels::Payload;
-
-inline IpAddress ip(std::string_view text) {
-    return *IpAddress::parse(text);
-}
 
 /// A packet with UDP in it, unless `protocol` says otherwise.
 struct IpSpec {
