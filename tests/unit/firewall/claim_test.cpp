@@ -25,23 +25,15 @@
 
 #include "firewall/claim.hpp"
 #include "firewall/process.hpp"
+#include "tests/unit/firewall/output_of.hpp"
 #include "tests/unit/net_namespace.hpp"
 
 namespace culvert::firewall {
 namespace {
 
-using test::Child;
-using test::run;
-
-std::string output_of(const std::string& command) {
-    const std::unique_ptr<FILE, int (*)(FILE*)> pipe(popen(command.c_str(), "r"), pclose);
-    std::string output;
-    std::array<char, 4096> chunk{};
-    while (const std::size_t length = fread(chunk.data(), 1, chunk.size(), pipe.get())) {
-        output.append(chunk.data(), length);
-    }
-    return output;
-}
+using culvert::test::Child;
+using culvert::test::run;
+using test::output_of;
 
 std::unique_ptr<InterfaceClaims> open_claims(const std::string& instance, bool use_owner_flag) {
     auto opened = InterfaceClaims::open(instance, use_owner_flag);
@@ -101,8 +93,8 @@ protected:
         EXPECT_EQ(tables(), "");
     }
 
-    test::PrivateNetwork here;
-    test::PeerNetwork peer;
+    culvert::test::PrivateNetwork here;
+    culvert::test::PeerNetwork peer;
 };
 
 class ClaimEitherWayTest : public ClaimTest, public ::testing::WithParamInterface<bool> {};
@@ -125,7 +117,7 @@ public:
         address.sll_protocol = htons(ETH_P_ALL);
         address.sll_ifindex = static_cast<int>(if_nametoindex("near"));
         const auto* generic = reinterpret_cast<const sockaddr*>(&address);
-        test::require(bind(fd_, generic, sizeof(address)) == 0, "no packet socket");
+        culvert::test::require(bind(fd_, generic, sizeof(address)) == 0, "no packet socket");
     }
     ~PacketSocket() { close(fd_); }
     PacketSocket(const PacketSocket&) = delete;
@@ -394,7 +386,7 @@ TEST_F(ClaimTest, VanishesAlthoughAProgramOfTheKilledProcessRunsOn) {
     Child child([program] {
         claim_for_life("main", "near", true);
         int started[2];
-        test::require(pipe2(started, O_CLOEXEC) == 0, "a pipe cannot be made");
+        culvert::test::require(pipe2(started, O_CLOEXEC) == 0, "a pipe cannot be made");
         const pid_t pid = fork();
         if (pid == 0) {
             execlp("sleep", "sleep", "60", nullptr);
@@ -404,7 +396,7 @@ TEST_F(ClaimTest, VanishesAlthoughAProgramOfTheKilledProcessRunsOn) {
         // The pipe closes when the program has replaced the fork.
         close(started[1]);
         char byte = 0;
-        test::require(read(started[0], &byte, 1) == 0, "the program did not start");
+        culvert::test::require(read(started[0], &byte, 1) == 0, "the program did not start");
     });
     ASSERT_FALSE(tables().empty());
     child.kill_and_reap();
@@ -484,7 +476,7 @@ TEST_F(ClaimTest, TakesOverFromADeadProcessWithoutTheOwnerFlag) {
 
 TEST_F(ClaimTest, SaysWhatIsMissingWithoutPrivilege) {
     const Child child([] {
-        test::require(setresuid(65534, 65534, 65534) == 0, "the user cannot be changed");
+        culvert::test::require(setresuid(65534, 65534, 65534) == 0, "the user cannot be changed");
         const auto opened = InterfaceClaims::open("main");
         if (opened || opened.error().find("CAP_NET_ADMIN") == std::string::npos) {
             throw std::runtime_error(opened ? "it opened" : opened.error());

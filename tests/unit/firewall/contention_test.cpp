@@ -22,8 +22,8 @@
 namespace culvert::firewall {
 namespace {
 
-using test::run;
-using test::succeeds;
+using culvert::test::run;
+using culvert::test::succeeds;
 
 constexpr unsigned kHugeRules = 20'000;
 constexpr unsigned kReadings = 60;
@@ -31,7 +31,7 @@ constexpr unsigned kInserted = 15;
 
 void feed(const std::string& command, const std::string& input) {
     FILE* const pipe = popen(command.c_str(), "w");
-    test::require(pipe != nullptr, command + " cannot be run");
+    culvert::test::require(pipe != nullptr, command + " cannot be run");
     const bool is_written = std::fwrite(input.data(), 1, input.size(), pipe) == input.size();
     if (pclose(pipe) != 0 || !is_written) {
         throw std::runtime_error("the command failed: " + command);
@@ -159,7 +159,7 @@ protected:
     }
 
 private:
-    test::PrivateNetwork network_;
+    culvert::test::PrivateNetwork network_;
 };
 
 TEST_F(ContentionTest, LegacyIsReadInOneStateOrAnother) {

@@ -18,7 +18,7 @@ namespace culvert::firewall {
 namespace {
 
 using Part = Ipset::Part;
-using test::run;
+using culvert::test::run;
 
 Value address(const std::string& text) {
     return parse_address(text).value().value;
@@ -42,7 +42,7 @@ protected:
         return set && set->tuples && set->tuples->contains(values);
     }
 
-    test::PrivateNetwork here;
+    culvert::test::PrivateNetwork here;
     KernelIpsets sets;
 };
 

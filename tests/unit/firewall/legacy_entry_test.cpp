@@ -20,7 +20,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-Selector opening(Family family) {
+Selector opening_of(Family family) {
     Selector selector;
     selector.family = family;
     selector.protocol = kProtocolUdp;
@@ -51,7 +51,7 @@ protected:
     }
 
     std::vector<std::byte> entry =
-        in_kernel(make_legacy_entry(opening(GetParam()), "culvert vxlan").value());
+        in_kernel(make_legacy_entry(opening_of(GetParam()), "culvert vxlan").value());
     test::FakeSets sets;
 };
 
@@ -62,8 +62,8 @@ TEST_P(LegacyEntryTest, WhatIsWrittenIsReadAgain) {
     ASSERT_TRUE(rule) << rule.error();
     EXPECT_EQ(rule->action, Action::accept);
     EXPECT_EQ(rule->comment, "culvert vxlan");
-    EXPECT_EQ(selector_of(*rule, GetParam()), opening(GetParam()));
-    EXPECT_TRUE(is_opening(*rule, opening(GetParam())));
+    EXPECT_EQ(selector_of(*rule, GetParam()), opening_of(GetParam()));
+    EXPECT_TRUE(is_opening(*rule, opening_of(GetParam())));
 }
 
 TEST_P(LegacyEntryTest, ARuleThatIsCutShortIsRefused) {
@@ -92,10 +92,10 @@ TEST_P(LegacyEntryTest, SizesThatDoNotFitAreRefused) {
 }
 
 TEST_P(LegacyEntryTest, PortsOfAProtocolWithoutAndLongCommentsAreRefused) {
-    Selector selector = opening(GetParam());
+    Selector selector = opening_of(GetParam());
     selector.protocol = kProtocolGre;
     EXPECT_THAT(make_legacy_entry(selector, "").error(), HasSubstr("gre have no ports"));
-    selector = opening(GetParam());
+    selector = opening_of(GetParam());
     EXPECT_TRUE(make_legacy_entry(selector, std::string(255, 'x')));
     EXPECT_THAT(make_legacy_entry(selector, std::string(256, 'x')).error(), HasSubstr("at most"));
     selector.family = GetParam() == Family::ipv4 ? Family::ipv6 : Family::ipv4;

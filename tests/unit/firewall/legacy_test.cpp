@@ -23,6 +23,7 @@
 #include "firewall/legacy_entry.hpp"
 #include "firewall/legacy_table.hpp"
 #include "firewall/xtables_lock.hpp"
+#include "tests/unit/firewall/output_of.hpp"
 #include "tests/unit/firewall/rules.hpp"
 #include "tests/unit/net_namespace.hpp"
 
@@ -31,24 +32,13 @@ namespace {
 
 using culvert::test::run;
 using test::gre;
+using test::output_of;
 using test::udp;
 using ::testing::ElementsAre;
 using ::testing::ElementsAreArray;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
-
-std::string output_of(const std::string& command) {
-    const std::unique_ptr<FILE, int (*)(FILE*)> pipe(popen(command.c_str(), "r"), pclose);
-    culvert::test::require(pipe != nullptr, "the command cannot be started");
-    std::string text;
-    std::array<char, 4096> buffer{};
-    for (std::size_t count = 0;
-         (count = std::fread(buffer.data(), 1, buffer.size(), pipe.get())) > 0;) {
-        text.append(buffer.data(), count);
-    }
-    return text;
-}
 
 std::vector<std::string> lines_of(const std::string& text, const std::string& prefix) {
     std::vector<std::string> lines;

@@ -17,22 +17,14 @@
 #include "firewall/claim.hpp"
 #include "firewall/evaluate.hpp"
 #include "firewall/nft_context.hpp"
+#include "tests/unit/firewall/output_of.hpp"
 #include "tests/unit/net_namespace.hpp"
 
 namespace culvert::firewall {
 namespace {
 
-using test::run;
-
-std::string output_of(const std::string& command) {
-    const std::unique_ptr<FILE, int (*)(FILE*)> pipe(popen(command.c_str(), "r"), pclose);
-    std::string output;
-    std::array<char, 4096> chunk{};
-    while (const std::size_t length = fread(chunk.data(), 1, chunk.size(), pipe.get())) {
-        output.append(chunk.data(), length);
-    }
-    return output;
-}
+using culvert::test::run;
+using test::output_of;
 
 std::vector<std::string> lines_of(const std::string& text) {
     std::vector<std::string> lines;
@@ -141,7 +133,7 @@ protected:
             "\"ssh\"\\n }\\n}\\n");
     }
 
-    test::PrivateNetwork here;
+    culvert::test::PrivateNetwork here;
     std::unique_ptr<Backend> backend = make_nft_backend();
 };
 

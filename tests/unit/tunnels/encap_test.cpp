@@ -19,12 +19,14 @@
 #include <gtest/gtest.h>
 
 #include "tests/unit/tunnels/bytes.hpp"
+#include "tests/unit/tunnels/frames.hpp"
 #include "tunnels/checksum.hpp"
 
 namespace culvert::tunnels {
 namespace {
 
 using tests::Bytes;
+using tests::kIp;
 using tests::naive_sum;
 using tests::octet;
 using tests::prefix;
@@ -366,8 +368,6 @@ Bytes packet_of(std::size_t index, bool v6) {
     frame.resize(header.length + std::size_t{60});
     return frame;
 }
-
-constexpr std::size_t kIp = 14;
 
 TEST(Encap, EveryProtocolIsFoundBehindIpOptions) {
     for (std::size_t index = 0; index < kProtocolCount; ++index) {

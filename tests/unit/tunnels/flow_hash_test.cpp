@@ -13,6 +13,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/unit/tunnels/bytes.hpp"
+#include "tests/unit/tunnels/frames.hpp"
 #include "tunnels/encap.hpp"
 #include "tunnels/inner.hpp"
 
@@ -21,11 +22,11 @@ namespace {
 
 using tests::Bytes;
 using tests::from_hex;
+using tests::kIp;
+using tests::kMacs;
 using tests::prefix;
 using tests::set_word;
-
-constexpr std::string_view kMacs = "020000000b02 020000000b01";
-constexpr std::size_t kIp = 14;
+using tests::with;
 
 std::uint32_t inner_flow_hash(const Bytes& frame) {
     return inspect_inner(frame, Payload::ethernet).hash;
@@ -52,11 +53,6 @@ Bytes udp4() {
 Bytes udp6() {
     return frame_of("86dd 60000000000f1140 fd000000000000000000000000000001"
                     "fd000000000000000000000000000002 045708ae000f0000 63756c76657274");
-}
-
-Bytes with(Bytes frame, std::size_t at, unsigned value) {
-    frame[at] = static_cast<std::byte>(value);
-    return frame;
 }
 
 void expect_same(const Bytes& frame, std::initializer_list<std::size_t> offsets) {

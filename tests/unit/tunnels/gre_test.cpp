@@ -21,7 +21,7 @@ using tests::prefix;
 using tests::set_word;
 
 /// Flags, 0x6558 and twelve bytes of which each of the three option words is different.
-Bytes header_with(unsigned flags) {
+Bytes gre_header_with(unsigned flags) {
     Bytes header = from_hex("0000 6558 11111111 22222222 33333333");
     set_word(header, 0, flags);
     return header;
@@ -90,7 +90,7 @@ TEST(GreParse, FindsKeyAndSequenceForEveryCombinationOfOptions) {
         const unsigned flags =
             (checksum ? 0x8000U : 0U) | (key ? 0x2000U : 0U) | (sequence ? 0x1000U : 0U);
         const std::size_t bytes = 4 + 4 * (std::size_t{checksum} + key + sequence);
-        const Bytes header = header_with(flags);
+        const Bytes header = gre_header_with(flags);
         const Parsed parsed = Gre::parse(header);
         EXPECT_EQ(parsed.drop, DropReason::none);
         EXPECT_EQ(parsed.header_bytes, bytes);
@@ -118,23 +118,23 @@ TEST(GreParse, NamesWhatIsWrongWithEachFlagBit) {
         } else if (bit == 15 || bit == 13 || bit == 12) {
             expected = DropReason::none;
         }
-        EXPECT_EQ(Gre::parse(header_with(flags)).drop, expected) << bit;
-        const DropReason with_key = Gre::parse(header_with(flags | 0x2000U)).drop;
+        EXPECT_EQ(Gre::parse(gre_header_with(flags)).drop, expected) << bit;
+        const DropReason with_key = Gre::parse(gre_header_with(flags | 0x2000U)).drop;
         EXPECT_EQ(with_key, expected) << bit;
     }
 }
 
 TEST(GreParse, JudgesTheVersionBeforeTheBitsItDefines) {
-    EXPECT_EQ(Gre::parse(header_with(0xffff)).drop, DropReason::gre_version);
-    EXPECT_EQ(Gre::parse(header_with(0x4ff8)).drop, DropReason::gre_routing);
-    Bytes pptp = header_with(0x3001);
+    EXPECT_EQ(Gre::parse(gre_header_with(0xffff)).drop, DropReason::gre_version);
+    EXPECT_EQ(Gre::parse(gre_header_with(0x4ff8)).drop, DropReason::gre_routing);
+    Bytes pptp = gre_header_with(0x3001);
     set_word(pptp, 2, 0x880b);
     EXPECT_EQ(Gre::parse(pptp).drop, DropReason::gre_version);
 }
 
 TEST(GreParse, AcceptsTransparentEthernetBridgingAndIpOnly) {
     for (unsigned protocol = 0; protocol <= 0xffff; ++protocol) {
-        Bytes header = header_with(0x2000);
+        Bytes header = gre_header_with(0x2000);
         set_word(header, 2, protocol);
         const Parsed parsed = Gre::parse(header);
         if (protocol == 0x6558) {
@@ -149,35 +149,36 @@ TEST(GreParse, AcceptsTransparentEthernetBridgingAndIpOnly) {
     }
 }
 
-Bytes written(const HeaderConfig& config) {
+Bytes gre_written(const HeaderConfig& config) {
     Bytes out(Gre::header_bytes(config), std::byte{0xff});
     Gre::write(config, out);
     return out;
 }
 
 Bytes patched(const HeaderConfig& config, const PacketFacts& facts) {
-    Bytes out = written(config);
+    Bytes out = gre_written(config);
     Gre::patch(out, facts);
     return out;
 }
 
 TEST(GreWrite, SendsTheKeyFieldOnlyWithAKey) {
-    EXPECT_EQ(written({}), from_hex("0000 6558"));
-    EXPECT_EQ(written({.key = 0U}), from_hex("2000 6558 00000000"));
-    EXPECT_EQ(written({.key = 0xdeadbeefU}), from_hex("2000 6558 deadbeef"));
+    EXPECT_EQ(gre_written({}), from_hex("0000 6558"));
+    EXPECT_EQ(gre_written({.key = 0U}), from_hex("2000 6558 00000000"));
+    EXPECT_EQ(gre_written({.key = 0xdeadbeefU}), from_hex("2000 6558 deadbeef"));
 }
 
 TEST(GreWrite, PutsChecksumKeyAndSequenceInTheOrderOfTheRfc) {
-    EXPECT_EQ(written({.checksum = true}), from_hex("8000 6558 00000000"));
-    EXPECT_EQ(written({.sequence = true}), from_hex("1000 6558 00000000"));
+    EXPECT_EQ(gre_written({.checksum = true}), from_hex("8000 6558 00000000"));
+    EXPECT_EQ(gre_written({.sequence = true}), from_hex("1000 6558 00000000"));
     const HeaderConfig all{.key = 0xdeadbeefU, .checksum = true, .sequence = true};
-    EXPECT_EQ(written(all), from_hex("b000 6558 00000000 deadbeef 00000000"));
+    EXPECT_EQ(gre_written(all), from_hex("b000 6558 00000000 deadbeef 00000000"));
     EXPECT_EQ(Gre::checksum_offset(all), 4U);
 }
 
 TEST(GreWrite, AnNvgreKeyIsShiftedAndAlwaysThere) {
-    EXPECT_EQ(written({.key = 0x123456U, .nvgre_key = true}), from_hex("2000 6558 12345600"));
-    EXPECT_EQ(written({.nvgre_key = true}), from_hex("2000 6558 00000000")) << "RFC 7637: K is 1";
+    EXPECT_EQ(gre_written({.key = 0x123456U, .nvgre_key = true}), from_hex("2000 6558 12345600"));
+    EXPECT_EQ(gre_written({.nvgre_key = true}), from_hex("2000 6558 00000000"))
+        << "RFC 7637: K is 1";
 }
 
 TEST(GrePatch, NumbersThePacketWhereverTheFieldIs) {

@@ -13,6 +13,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/unit/tunnels/bytes.hpp"
+#include "tests/unit/tunnels/frames.hpp"
 
 namespace culvert::tunnels {
 namespace {
@@ -20,13 +21,12 @@ namespace {
 using culvert::tests::Bytes;
 using culvert::tests::fix_ipv4_checksum;
 using culvert::tests::from_hex;
+using culvert::tests::kIp;
 using culvert::tests::naive_sum;
 using culvert::tests::octet;
 using culvert::tests::prefix;
 using culvert::tests::set_word;
 using culvert::tests::word_at;
-
-constexpr std::size_t kIp = 14;
 
 /// A frame whose IP payload has `bytes`; UDP from 10.0.0.1 to 10.0.0.2, or 2001:db8::1 to ::2.
 Bytes frame(bool v6, std::size_t bytes, const std::string& tags = "") {

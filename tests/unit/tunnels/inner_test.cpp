@@ -11,15 +11,16 @@
 #include <gtest/gtest.h>
 
 #include "tests/unit/tunnels/bytes.hpp"
+#include "tests/unit/tunnels/frames.hpp"
 
 namespace culvert::tunnels {
 namespace {
 
 using tests::Bytes;
 using tests::from_hex;
+using tests::kMacs;
 using tests::prefix;
 
-constexpr std::string_view kMacs = "020000000b02 020000000b01";
 /// TOS 0xb9, DF, TTL 17.
 constexpr std::string_view kIpv4 = "45b90014000140001106 0000 0a000001 0a000002";
 /// Traffic class 0xb9, hop limit 17.

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/unit/tunnels/bytes.hpp"
+#include "tests/unit/tunnels/frames.hpp"
 
 namespace culvert::tunnels {
 namespace {
@@ -13,6 +14,7 @@ namespace {
 using tests::Bytes;
 using tests::from_hex;
 using tests::prefix;
+using tests::with;
 
 /// 10.0.0.1 to 10.9.1.2, UDP, 28 bytes; the header checksum is right.
 Bytes ipv4() {
@@ -27,11 +29,6 @@ Bytes ipv6() {
 
 std::optional<IpPacket> read(const Bytes& bytes) {
     return read_ip_packet(bytes, static_cast<std::uint32_t>(bytes.size()));
-}
-
-Bytes with(Bytes bytes, std::size_t at, unsigned value) {
-    bytes[at] = static_cast<std::byte>(value);
-    return bytes;
 }
 
 TEST(IpPacketRead, GivesAddressesAndLength) {

@@ -16,17 +16,17 @@
 #include <gtest/gtest.h>
 
 #include "tests/unit/tunnels/bytes.hpp"
+#include "tests/unit/tunnels/frames.hpp"
 
 namespace culvert::tunnels {
 namespace {
 
 using tests::Bytes;
 using tests::fix_ipv4_checksum;
+using tests::kIp;
 using tests::prefix;
 using tests::set_word;
 using tests::vector_file;
-
-constexpr std::size_t kIp = 14;  // Where the IP header starts in an untagged frame.
 
 Outer parse(const Bytes& frame) {
     return parse_outer(frame, frame.size());

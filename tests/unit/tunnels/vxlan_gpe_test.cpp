@@ -17,7 +17,7 @@ namespace {
 using tests::Bytes;
 using tests::from_hex;
 
-Bytes header_with(unsigned flags, unsigned next_protocol = 3) {
+Bytes gpe_header_with(unsigned flags, unsigned next_protocol = 3) {
     Bytes header = from_hex("00000000 12345600");
     header[0] = static_cast<std::byte>(flags);
     header[3] = static_cast<std::byte>(next_protocol);
@@ -47,13 +47,13 @@ TEST(VxlanGpeParse, NamesWhatIsWrongWithEachFlagsOctet) {
         } else if ((flags & 0xfdU) == 0x0d) {
             expected = DropReason::vxlan_gpe_oam;
         }
-        EXPECT_EQ(VxlanGpe::parse(header_with(flags)).drop, expected) << flags;
+        EXPECT_EQ(VxlanGpe::parse(gpe_header_with(flags)).drop, expected) << flags;
     }
 }
 
 TEST(VxlanGpeParse, AcceptsEthernetAndIpOnly) {
     for (unsigned next = 0; next < 256; ++next) {
-        const Parsed parsed = VxlanGpe::parse(header_with(0x0c, next));
+        const Parsed parsed = VxlanGpe::parse(gpe_header_with(0x0c, next));
         if (next < 1 || next > 3) {
             EXPECT_EQ(parsed.drop, DropReason::vxlan_gpe_protocol) << next;
             continue;
@@ -66,7 +66,7 @@ TEST(VxlanGpeParse, AcceptsEthernetAndIpOnly) {
 TEST(VxlanGpeParse, IgnoresTheReservedFields) {
     for (const std::size_t at : {1U, 2U, 7U}) {
         for (unsigned bit = 0; bit < 8; ++bit) {
-            Bytes header = header_with(0x0c);
+            Bytes header = gpe_header_with(0x0c);
             header[at] = static_cast<std::byte>(1U << bit);
             const Parsed parsed = VxlanGpe::parse(header);
             EXPECT_EQ(parsed.drop, DropReason::none);
