@@ -7,6 +7,7 @@
 // anyway.
 #include <clang/AST/ASTConsumer.h>
 #include <clang/AST/ASTContext.h>
+#include <clang/AST/ExternalASTSource.h>
 #include <clang/Basic/SourceManager.h>
 #include <clang/Frontend/FrontendAction.h>
 #include <clang/Frontend/FrontendPluginRegistry.h>
@@ -21,8 +22,21 @@ class ScopeConsumer final : public clang::ASTConsumer {
 public:
     void HandleTranslationUnit(clang::ASTContext& context) override {
         const clang::SourceManager& sources = context.getSourceManager();
+        const clang::TranslationUnitDecl* unit = context.getTranslationUnitDecl();
         std::vector<clang::Decl*> scope;
-        for (clang::Decl* declaration : context.getTranslationUnitDecl()->decls()) {
+        // A precompiled header has nothing of ours; the rest of it stays unread.
+        if (clang::ExternalASTSource* precompiled = context.getExternalSource()) {
+            llvm::SmallVector<clang::Decl*, 0> records;
+            precompiled->FindExternalLexicalDecls(
+                unit,
+                [](clang::Decl::Kind kind) {
+                    return kind >= clang::Decl::firstRecord && kind <= clang::Decl::lastRecord;
+                },
+                records
+            );
+            scope.assign(records.begin(), records.end());
+        }
+        for (clang::Decl* declaration : unit->noload_decls()) {
             const clang::SourceLocation where = sources.getExpansionLoc(declaration->getLocation());
             const bool is_ours = where.isValid() && !sources.isInSystemHeader(where);
             // bugprone-forward-declaration-namespace compares ours with the structures of C
