@@ -28,7 +28,7 @@ tl::unexpected<LocalRefusal> refusal(int status, std::string sentence) {
     return tl::unexpected(LocalRefusal{status, std::move(sentence)});
 }
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
     return "\"" + escape_controls(text) + "\"";
 }
 
@@ -49,7 +49,7 @@ Checked<std::vector<Base>> read_bases(const LocalCall& call) {
         for (const std::string& name : types_of(word)) {
             const firewall::TunnelType* type = firewall::find_tunnel_type(name);
             if (type == nullptr) {
-                return refusal(kStatusUsage, "there is no tunnel type " + quoted(word));
+                return refusal(kStatusUsage, "there is no tunnel type " + in_quotes(word));
             }
             bases.push_back({type->protocol, type->destination_port});
         }
@@ -116,7 +116,7 @@ Checked<std::uint8_t> read_protocol(const std::string& word) {
     if (*protocol == 0) {
         return refusal(
             kStatusRefused,
-            "protocol " + quoted(word) + " stands for every protocol; valid: one of them"
+            "protocol " + in_quotes(word) + " stands for every protocol; valid: one of them"
         );
     }
     return *protocol;
@@ -133,7 +133,7 @@ Checked<std::optional<std::uint16_t>> read_port(const LocalCall& call, std::stri
     if (error != std::errc{} || stop != end || port == 0) {
         return refusal(
             kStatusUsage,
-            std::string(option) + " " + quoted(*word) + " is no port; valid: 1 to 65535"
+            std::string(option) + " " + in_quotes(*word) + " is no port; valid: 1 to 65535"
         );
     }
     return port;
@@ -145,7 +145,7 @@ Checked<firewall::BackendChoice> read_backend(const LocalCall& call) {
     if (!choice.has_value()) {
         return refusal(
             kStatusUsage,
-            "--backend " + quoted(word) + " is none; valid: auto, iptables-legacy, nftables"
+            "--backend " + in_quotes(word) + " is none; valid: auto, iptables-legacy, nftables"
         );
     }
     return *choice;
@@ -160,7 +160,7 @@ Checked<std::string> read_comment(const LocalCall& call) {
     if (!plain || text.size() > kCommentBytesMax) {
         return refusal(
             kStatusUsage,
-            "--comment " + quoted(text) + " does not fit a rule; valid: at most " +
+            "--comment " + in_quotes(text) + " does not fit a rule; valid: at most " +
                 std::to_string(kCommentBytesMax) +
                 " ASCII characters, no double quotes and no backslashes"
         );
