@@ -96,6 +96,7 @@ install: all  ## Install under PREFIX (/usr/local); DESTDIR is honoured.
 
 dist:  ## Pack the sources: build/dist/culvert-VERSION.tar.gz.
 	@.ci/dist
+
 deb: all  ## Make the Debian package, build/culvert_VERSION_amd64.deb.
 	cd build/release && cpack -G DEB
 	rm -rf build/_CPack_Packages

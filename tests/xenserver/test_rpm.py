@@ -216,6 +216,7 @@ EXPECTED = {
         -rw-r--r-- /usr/lib/systemd/system/openvswitch.service.d/culvert.conf
         drwxr-xr-x /usr/libexec/culvert
         -rwxr-xr-x /usr/libexec/culvert/culvert-boot
+        -rw-r--r-- /usr/libexec/culvert/culvert-host.sh
         -rwxr-xr-x /usr/libexec/culvert/culvert-setup
         -rwxr-xr-x /usr/libexec/culvert/culvert-slot
         -rwxr-xr-x /usr/sbin/culvertd

@@ -27,7 +27,7 @@ def installed(path: pathlib.Path, sysv: bool, backend: str = "vswitch") -> RpmRo
     """A host with our files, none of which is in its place yet, and the host's own."""
     root = RpmRoot(path, sysv, backend)
     root.at(LIBEXEC).mkdir(parents=True)
-    for name in ("culvert-slot", "culvert-setup"):
+    for name in ("culvert-host.sh", "culvert-slot", "culvert-setup"):
         shutil.copy(XENSERVER / name, root.at(LIBEXEC))
     ours = ["/usr/lib/culvert/ovs-vswitchd", f"{SHARE}/openvswitch-cfg-update"]
     ours += [f"{SHARE}/init.d/{pathlib.Path(script).name}" for script in SCRIPTS]
