@@ -65,7 +65,7 @@ _LEGACY = ("iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tab
 # What the machine has there is none of the host's business.
 _HIDDEN = (
     *("etc/openvswitch", "etc/default/openvswitch-switch", "var/lib/openvswitch", "var/log/openvswitch"),
-    *("var/lib/culvert", "var/xapi", "var/lib/xcp", "etc/culvert", "run"),
+    *("var/lib/culvert", "var/xapi", "var/lib/xcp", "etc/culvert"),
     *(f"etc/rc{level}.d" for level in "0123456S"),
     "etc/systemd/system",
 )
