@@ -226,7 +226,7 @@ def test_packets_that_are_refused(lab: Lab, build: Build, esp_peer: EspPeer, row
     ends = esp_peer.underlay(4), host.underlay(4)
     guest.ns.ip("link", "set", "dev", cable, "nomaster")
     with Capture(guest.ns, "tap0") as wire:
-        assert guest.ping(machine.address(), count=1, pattern=MARK.hex()) == 0
+        assert guest.ping(machine.address(), 1, pattern=MARK.hex(), wait_s=2) == 0
         kept = [seen.data for seen in wire.fetch() if esp_of(seen.data) is not None]
     packet = next(data for data in kept if MARK in open_all([data], (into,))[0][2])
     size = len(esp_of(packet)[1])

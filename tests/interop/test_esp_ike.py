@@ -102,13 +102,13 @@ def write_secret(switch: SwitchGuest, name: str, content: bytes) -> str:
 
 
 def reached(switches: Pair, network: Network, count: int = 1, wait_s: int = 10) -> int:
-    """Answers each way, of `count`; a late one, as on a busy machine, has the next request sent."""
+    """Answers each way, of `count`."""
     first, second = switches
     number = network.number
-    options = f"-p {MARK.hex()} -w {wait_s}"
+    options = f"-p {MARK.hex()}"
     return first.ping_from(
-        number, second.machine_address(number), count, options
-    ) + second.ping_from(number, first.machine_address(number), count, options)
+        number, second.machine_address(number), count, options, wait_s
+    ) + second.ping_from(number, first.machine_address(number), count, options, wait_s)
 
 
 def wait_for_network(switches: Pair, network: Network) -> None:

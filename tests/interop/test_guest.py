@@ -212,7 +212,7 @@ def test_vxlan_group_policy(lab: Lab, build: Build, guest_peer: GuestPeer, row: 
     }
     host.config.find_tunnel("t0")["gbp_admit"] = RECEIVED_GROUP
     host.daemon.reload()
-    assert guest.ping(machine.address(), mark=OTHER_GROUP) == 0
+    assert guest.ping(machine.address(), mark=OTHER_GROUP, wait_s=2) == 0
     host.daemon.wait_for_drops("vxlan_group_policy", PINGS)
     assert guest.ping(machine.address(), mark=RECEIVED_GROUP) == PINGS
 

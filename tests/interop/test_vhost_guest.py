@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("guest_tools")]
 
 
 def wait_for_machine(guest: VhostGuest, machine: Vm) -> None:
-    wait_until(lambda: guest.ping(machine.address(), count=1), "the guest reaches vm2", 60)
+    wait_until(lambda: guest.ping(machine.address(), count=1, wait_s=2), "the guest reaches vm2", 60)
     wait_for_ping(machine.ns, guest_address(guest))
 
 
@@ -103,7 +103,7 @@ def test_a_guest_and_a_vif_that_ovs_vsctl_configured(lab: Lab, build: Build, row
     assert "No such device" in near.row("Interface", "vif1.0", "error")["error"]
 
     def wait_for_both() -> None:
-        wait_until(lambda: guest.ping(vm_address(2, 4), count=1), "the guest reaches vm2", 60)
+        wait_until(lambda: guest.ping(vm_address(2, 4), count=1, wait_s=2), "the guest reaches vm2", 60)
         wait_for_ping(vif.ns, vm_address(2, 4))
         wait_for_ping(vif.ns, vm_address(1, 4))
 

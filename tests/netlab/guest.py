@@ -24,6 +24,7 @@ import time
 from netlab import guest_image
 from netlab.guest_image import GuestImage
 from netlab.lab import Lab, LabError, Namespace, Process, wait_until
+from netlab.measure import answered_of, patient_ping
 from netlab.topology import (
     UNDERLAY_MTU,
     VM_MTU,
@@ -196,15 +197,17 @@ class Guest:
             lines += ["=== guest", *self.sh(state, check=False).splitlines()[-200:]]
         return "\n".join(lines)
 
-    def ping(self, target: str, count: int = 3, mark: int = 0, pattern: str = "") -> int:
+    def ping(
+        self, target: str, count: int = 3, mark: int = 0, pattern: str = "", wait_s: int = 5
+    ) -> int:
         """How many of `count` echo requests were answered. Loss is a result and not an error."""
-        options = f"-n -c {count} -i 0.05 -W 2" + (f" -m {mark}" if mark else "")
-        options += f" -p {pattern}" if pattern else ""
-        text = self.sh(f"ping {options} {target}", check=False)
-        found = re.search(r"(\d+) packets transmitted, (\d+) received", text)
-        if found is None:
-            raise LabError(f"the guest's ping {target} said: {text}")
-        return int(found[2])
+        options = (f"-m {mark} " if mark else "") + (f"-p {pattern}" if pattern else "")
+        text = self.sh(
+            patient_ping(target, count, wait_s, options),
+            check=False,
+            timeout_s=_TIMEOUT_S + count,
+        )
+        return answered_of(text, count)
 
 
 class VhostGuest(Guest):

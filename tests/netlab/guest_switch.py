@@ -17,6 +17,7 @@ from netlab.config import Config
 from netlab.esp import ALGORITHMS, Sa
 from netlab.guest import Guest
 from netlab.lab import LabError, wait_until
+from netlab.measure import answered_of, patient_ping
 from netlab.topology import UNDERLAY_MTU, underlay_address, vm_mac
 
 MEMORY_MB = 448
@@ -124,14 +125,16 @@ class SwitchGuest(Guest):
 
     # Its machines
 
-    def ping_from(self, number: int, target: str, count: int = 3, options: str = "") -> int:
+    def ping_from(
+        self, number: int, target: str, count: int = 3, options: str = "", wait_s: int = 5
+    ) -> int:
+        """From a machine of this guest: how many of `count` echo requests were answered."""
         text = self.sh(
-            f"ip netns exec vm{number} ping -n -c {count} -i 0.05 {options} {target}", check=False
+            f"ip netns exec vm{number} {patient_ping(target, count, wait_s, options)}",
+            check=False,
+            timeout_s=40.0 + count,
         )
-        found = re.search(r"(\d+) packets transmitted, (\d+) received", text)
-        if found is None:
-            raise LabError(f"ping {target} in guest {self.index} said: {text}")
-        return int(found[2])
+        return answered_of(text, count)
 
     def reset(self) -> None:
         """As it was booted, but for loaded modules."""
