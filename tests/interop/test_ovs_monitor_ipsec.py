@@ -11,7 +11,6 @@ The peer is what a host with Open vSwitch is: its kernel has the tunnel and the 
 
 from __future__ import annotations
 
-import re
 import socket
 import threading
 
@@ -24,6 +23,7 @@ from netlab.esp import esp_of, require_no_clear
 from netlab.guest import Guest
 from netlab.lab import Lab, require_root_and_tools, wait_until
 from netlab.matrix import Row
+from netlab.measure import answered_of, patient_ping
 from netlab.ovs_ipsec import IPSEC_TOOLS, OvsIpsec, OvsSwitchGuest
 from netlab.topology import UNDERLAY_MTU, underlay_address
 
@@ -33,12 +33,13 @@ KEY = 5
 VM_MTU = 1400
 MARK = b"culvert-in-clear"
 PINGS = 3
-PINGS_OVER_REKEYING = 200
+PINGS_OVER_REKEYING = 100
 LINKS = {
     "gre": f"gretap local {underlay_address(2, 4)} remote {underlay_address(1, 4)} key {KEY}",
+    "vxlan": f"vxlan id {KEY} local {underlay_address(2, 4)} remote {underlay_address(1, 4)} dstport 4789",
 }
 # strongSwan has one connection for both directions of GRE, and one for each of a UDP tunnel.
-CONNECTIONS = {"gre": ("t0-1",)}
+CONNECTIONS = {"gre": ("t0-1",), "vxlan": ("t0-in-1", "t0-out-1")}
 
 # Two guests with an interpreter of Python are booted.
 pytestmark = pytest.mark.timeout(600)
@@ -95,16 +96,10 @@ class Hosts:
             for name in CONNECTIONS[protocol]:
                 one.wait_for_connection(name)
 
-    def ping(self, count: int, options: str = "") -> int:
+    def ping(self, count: int, wait_s: int = 5) -> int:
         """From the machine to the peer: how many were answered."""
-        text = self.switch.sh(
-            f"ip netns exec vm0 ping -n -c {count} -i 0.05 -W 2 -p {MARK.hex()} {options} 10.0.0.2",
-            check=False,
-            timeout_s=120,
-        )
-        found = re.search(r"(\d+) received", text)
-        assert found is not None, text
-        return int(found[1])
+        command = patient_ping("10.0.0.2", count, wait_s, f"-p {MARK.hex()}")
+        return answered_of(self.switch.sh(f"ip netns exec vm0 {command}", check=False), count)
 
     def stop(self) -> None:
         for one in self.databases:
@@ -164,11 +159,11 @@ def test_stock_ovs_monitor_ipsec(hosts: Hosts, row: Row, protocol: str) -> None:
         hosts.start_switch(protocol)
         hosts.start_peer(protocol)
         # Nobody has negotiated yet.
-        assert hosts.ping(2) == 0
+        assert hosts.ping(2, wait_s=2) == 0
         wait_until(lambda: hosts.switch.drops().get("esp_required", 0) > 0, "packets stay here")
         assert not any(esp_of(seen.data) for seen in wire.fetch())
         hosts.start_monitors(protocol)
-        wait_until(lambda: hosts.ping(1) == 1, "the tunnel is up", 120)
+        wait_until(lambda: hosts.ping(1, wait_s=2) == 1, "the tunnel is up", 120)
         received = hosts.ping(PINGS)
         received += hosts.peer.ping("10.0.0.1", count=PINGS)
         row.ping = f"{received}/{2 * PINGS}"

@@ -26,6 +26,10 @@ _RUN = "/run/openvswitch"
 _DATABASE = f"unix:{_RUN}/db.sock"
 _LOG = "/run/ovs-monitor-ipsec.log"
 _TIMEOUT_S = 180.0
+# When the program takes its own connections for outdated (it misreads the names of those of UDP
+# tunnels), it ends them while they are negotiated, and until the kernel has forgotten what it had
+# asked for, which takes 165 s by default, it does not ask again.
+_ACQUIRE = "charon { plugins { kernel-netlink { xfrm_acq_expires = 4 } } }"
 
 IPSEC_TOOLS = {**ESP_TOOLS, "ipsec": "strongswan-starter"}
 
@@ -70,6 +74,7 @@ class OvsIpsec:
             f"mkdir -p {_RUN} /var/log/openvswitch",
             "for name in aacerts acerts cacerts certs crls ocspcerts private; do"
             " mkdir -p /etc/ipsec.d/$name; done",
+            f"echo '{_ACQUIRE}' >/etc/strongswan.d/acquire.conf",
             f"ovsdb-tool create {_RUN}/conf.db /usr/share/openvswitch/vswitch.ovsschema",
             f"ovsdb-server {_RUN}/conf.db --remote=p{_DATABASE} --detach --no-chdir"
             f" --pidfile={_RUN}/ovsdb-server.pid --log-file={_RUN}/ovsdb-server.log",
