@@ -68,7 +68,7 @@ std::string holder_of(int fd) {
 
 tl::expected<XtablesLock, std::string> XtablesLock::take(std::chrono::milliseconds wait) {
     const std::string path = lock_file();
-    const int fd = open(path.c_str(), O_RDONLY | O_CREAT | O_CLOEXEC, 0600);
+    const int fd = ::open(path.c_str(), O_RDONLY | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0) {
         return tl::unexpected("the lock file " + path + " cannot be opened: " + error_text(errno));
     }
