@@ -56,6 +56,19 @@ def closure(path, seen=None):
     return seen
 
 
+def commands_folder():
+    """Where each source has a compiler's command of its own: the release build, or where that compiles several of the tests'
+    sources as one, a folder that is configured and not built."""
+    cache = ROOT / "build" / "release" / "CMakeCache.txt"
+    if not cache.exists() or not re.search(r"^CULVERT_UNITY:\w+=.", cache.read_text(encoding="utf-8"), re.MULTILINE):
+        return "build/release"
+    subprocess.run(
+        ["cmake", "--preset", "release", "-B", "build/lint", "-DCULVERT_UNITY="],
+        cwd=ROOT, stdout=subprocess.DEVNULL, check=True,
+    )  # fmt: skip
+    return "build/lint"
+
+
 def compile_commands(build):
     """Arguments of the compiler by source file (relative), without launcher, input and output."""
     database = ROOT / build / "compile_commands.json"

@@ -106,13 +106,15 @@ def ccache_folder() -> str:
     return done.stdout.strip()
 
 
-def rpmbuild(top: pathlib.Path, spec: pathlib.Path, *words: str, stage: str = "-bb") -> Rpmbuild:
+def rpmbuild(
+    top: pathlib.Path, spec: pathlib.Path, *words: str, stage: str = "-bb", environment: dict[str, str] | None = None
+) -> Rpmbuild:
     """Builds in the folder `top`, and leaves there what was built; payloads are packed fast."""
     top.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(
         ["rpmbuild", stage, "--nodeps", "--noclean", "--define", f"_topdir {top}", "--define", f"_tmppath {top}/tmp",
          "--define", "_binary_payload w1.gzdio", *words, spec],
-        env=os.environ | {"CCACHE_DIR": ccache_folder(), "HOME": str(top)},
+        env=os.environ | {"CCACHE_DIR": ccache_folder(), "HOME": str(top)} | (environment or {}),
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
     )  # fmt: skip
     return Rpmbuild(top, done.returncode, done.stdout)

@@ -68,10 +68,19 @@ class Versions:
     new_version: str
 
 
-def build_packages(top: pathlib.Path, tarball: pathlib.Path, tree: pathlib.Path, *words: str) -> Rpmbuild:
+def build_packages(
+    top: pathlib.Path, tarball: pathlib.Path, tree: pathlib.Path, *words: str, environment: dict[str, str] | None = None
+) -> Rpmbuild:
     (top / "SOURCES").mkdir(parents=True, exist_ok=True)
     (top / "SOURCES" / tarball.name).write_bytes(tarball.read_bytes())
-    return rpmbuild(top, tree / SPEC, "--with", "werror", *words)
+    return rpmbuild(top, tree / SPEC, "--with", "werror", *words, environment=environment)
+
+
+def unity_of(build: Build) -> dict[str, str]:
+    """The environment in which a build compiles as many sources of tests as one as this one does: else ccache knows none."""
+    cache = (build.directory / "CMakeCache.txt").read_text(encoding="utf-8")
+    found = re.search(r"^CULVERT_UNITY:\w+=(.*)$", cache, re.M)
+    return {"CULVERT_UNITY": found[1] if found else ""}
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +90,7 @@ def versions(build: Build, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     # Some of the unit tests are enough here: all of them run by themselves.
     old = build_packages(
         folder / "old", tarball, ROOT, "--define", "kenel_uname 4.19.0+1", "--with", "check",
-        "--define", "culvert_ctest_options -R '^(tunnels|dataplane|guard)_test$'",
+        "--define", "culvert_ctest_options -R '^(tunnels|dataplane|guard)_test$'", environment=unity_of(build),
     )  # fmt: skip
     assert old.status == 0, old.output[-8000:]
     tree = unpack(tarball, folder)
