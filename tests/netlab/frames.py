@@ -15,7 +15,7 @@ import struct
 import time
 from collections.abc import Callable
 
-from netlab.lab import Namespace
+from netlab.lab import LabError, Namespace
 
 ETHERTYPE_TEST = 0x88B5  # IEEE 802 local experimental: no stack answers it.
 ETHERTYPE_ARP = 0x0806
@@ -26,11 +26,13 @@ BROADCAST = "ff:ff:ff:ff:ff:ff"
 
 _ETH_P_ALL = 0x0003
 _SOL_PACKET = 263
+_PACKET_STATISTICS = 6
 _PACKET_AUXDATA = 8
 _PACKET_OUTGOING = 4
 _SO_RCVBUFFORCE = 33
 _TP_STATUS_VLAN_VALID = 0x10
 _AUXDATA = struct.Struct("=IIIHHHH")
+_STATISTICS = struct.Struct("=II")  # Frames that came, and of these the ones that were dropped.
 
 
 def mac_bytes(mac: str) -> bytes:
@@ -157,13 +159,15 @@ class Seen:
 
 
 class PacketSocket:
-    """A packet socket on one interface of a namespace."""
+    """A packet socket on one interface of a namespace. A read raises when frames have been lost because the
+    socket was full: what was not seen may have been there. One that only sends may lose what it never reads."""
 
-    def __init__(self, node: Namespace, interface: str = "eth0") -> None:
+    def __init__(self, node: Namespace, interface: str = "eth0", buffer_bytes: int = 16 << 20) -> None:
         self.where = f"{node.name}/{interface}"
+        self._dropped = 0
         with node.entered():
             self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-        self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 16 << 20)
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, buffer_bytes)
         self._socket.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
         self._socket.bind((interface, _ETH_P_ALL))
 
@@ -188,6 +192,14 @@ class PacketSocket:
                     data = data[:12] + struct.pack("!HH", tpid or ETHERTYPE_VLAN, tci) + data[12:]
         return Seen(data, sender[2] == _PACKET_OUTGOING)
 
+    def _check_loss(self) -> None:
+        _, dropped = _STATISTICS.unpack(
+            self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, _STATISTICS.size)
+        )
+        self._dropped += dropped  # The kernel forgets what it has told.
+        if self._dropped:
+            raise LabError(f"the capture at {self.where} has lost {self._dropped} frames: its buffer was full")
+
     def take(self, wanted: Callable[[Seen], bool], incoming_only: bool = True) -> list[Seen]:
         """Everything wanted that has arrived by now."""
         seen = []
@@ -195,6 +207,7 @@ class PacketSocket:
             one = self._receive()
             if not (incoming_only and one.outgoing) and wanted(one):
                 seen.append(one)
+        self._check_loss()
         return seen
 
     def wait_for(
@@ -209,5 +222,7 @@ class PacketSocket:
             if select.select([self._socket], [], [], left)[0]:
                 one = self._receive()
                 if not (incoming_only and one.outgoing) and wanted(one):
+                    self._check_loss()
                     return one
+        self._check_loss()
         return None

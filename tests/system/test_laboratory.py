@@ -90,6 +90,19 @@ def test_capture_shows_vlan_tags_as_on_the_wire(wired) -> None:
         assert (seen.data, seen.vlan, seen.priority) == (tagged, 7, 5)
 
 
+def test_a_capture_that_lost_frames_says_so(wired) -> None:
+    a, b = wired
+    data = frame("02:00:00:00:00:01", "02:00:00:00:00:02", b"hello")
+    with PacketSocket(a) as sender, PacketSocket(b, buffer_bytes=0) as full, PacketSocket(b) as receiver:
+        for _ in range(100):
+            sender.send(data)
+        wait_until(lambda: receiver.take(lambda one: one.data == data), "the frames have come")
+        with pytest.raises(LabError, match="has lost [0-9]+ frames"):
+            full.take(lambda _one: True)
+        with pytest.raises(LabError, match="has lost [0-9]+ frames"):
+            full.wait_for(lambda _one: True, timeout_s=0.1)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_laboratory_leaves_nothing(number: signal.Signals) -> None:
     program = (
