@@ -19,6 +19,7 @@ from netlab.xapi import Xapi
 from netlab.xen_records import HOST_UUID, Records
 
 SERVICE = "/etc/init.d/openvswitch"
+SYNC = "openvswitch-xapi-sync"
 XAPI_UPDATE = "/etc/init.d/openvswitch-xapi-update"
 CACHE = "/var/xapi/network.dbcache"
 CACHE_FILE = pathlib.Path(__file__).with_name("network.dbcache")
@@ -204,10 +205,18 @@ def test_boots_by_units(modern: tuple[Host, Systemd]) -> None:
     host, systemd = modern
     root = host.root
 
+    def sync_runs() -> None:
+        """To systemd it is active as soon as it has a process, also one that is about to fail."""
+        answer = ("ovs-appctl", "--timeout=5", "-t", "ovs-xapi-sync", "version")
+        wait_until(lambda: systemd.run(*answer, check=False).returncode == 0, "ovs-xapi-sync answers")
+        pid = systemd.run("cat", "/var/run/openvswitch/ovs-xapi-sync.pid").stdout.strip()
+        assert (systemd.show(SYNC, "MainPID"), systemd.show(SYNC, "NRestarts")) == (pid, "0"), systemd.output()
+
     def boot() -> None:
         systemd.boot()
-        units = ("openvswitch", "openvswitch-xapi-sync", "xcp-networkd")
+        units = ("openvswitch", SYNC, "xcp-networkd")
         assert systemd.ctl("is-active", *units).stdout.split() == ["active"] * 3, systemd.output()
+        sync_runs()
         host.check_identity(("XCP-ng", "8.3.0-cloud"))
         assert host.bridges() == bridge() and host.column("other_config") == {"max-idle": "5000"}
         # The database is new at each boot, so the controller comes when XAPI starts.
@@ -245,6 +254,7 @@ def test_boots_by_units(modern: tuple[Host, Systemd]) -> None:
     assert host.bridges() == bridge(mode="secure")
     systemd.ctl("restart", "openvswitch")
     assert host.managers() == ["pssl:6640"] and host.bridges() == bridge(mode="secure")
+    sync_runs()  # It needs the switch, and so is started again with it.
     assert root.rules() == [XAPI_JUMP, GRE, JUMP]
 
     # XAPI dies under the plugin: all or nothing.
@@ -273,3 +283,13 @@ def test_boots_by_units(modern: tuple[Host, Systemd]) -> None:
     host.xapi.start()
     assert "Set controller" in want("pssl")
     assert host.managers() == ["pssl:6640"] and root.rules() == [XAPI_JUMP, GRE, JUMP]
+
+    # XAPI is ready, for which ovs-xapi-sync has waited: bridges get their ids.
+    root.write(COOKIE, "")
+    wait_until(lambda: host.bridges() == bridge(bridge_id=NETWORK), "ovs-xapi-sync has seen the bridge")
+    # XAPI changes its mind, and the service is reloaded: ovs-xapi-sync asks again.
+    host.pool["other_config"]["vswitch-controller-fail-mode"] = "secure"
+    host.xapi.put(host.records)
+    systemd.ctl("reload", "openvswitch")
+    wanted = bridge(mode="secure", bridge_id=NETWORK)
+    wait_until(lambda: host.bridges() == wanted, "ovs-xapi-sync has seen that the mode is secure")
