@@ -25,7 +25,7 @@ from netlab.peers import ovs_vswitchd
 from netlab.xen_records import HOST_UUID
 
 XEN_FILES = pathlib.Path(__file__).resolve().parent / "xen_files"
-COMPONENTS = ("xenserver", "modules")
+COMPONENTS = ("xenserver", "ipsec", "modules")
 G1 = "G1"  # SysV init and interface-reconfigure
 G2 = "G2"  # systemd and xcp-networkd
 PRODUCTS = {G1: ("XenServer", "6.2.0", "70446c"), G2: ("XCP-ng", "8.3.0", "cloud")}

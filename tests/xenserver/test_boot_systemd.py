@@ -17,6 +17,7 @@ from netlab.xen_records import HOST_UUID
 
 BOOT = "/usr/libexec/culvert/culvert-boot"
 UNIT = "openvswitch.service"
+IPSEC = "culvert-ipsec.service"
 SYSCONFIG = "/etc/sysconfig/openvswitch"
 MARKER = "/var/run/openvswitch.booted"
 
@@ -43,7 +44,7 @@ WantedBy=multi-user.target
 
 # firewalld's command with what it is told to open in two files, "now" and "permanent", and each call in a
 # third. While the file "down" is there firewalld does not run, and "refuse" has it say no.
-FIREWALL_CMD = """#!/bin/sh
+FIREWALL_CMD = r"""#!/bin/sh
 echo "$*" >>/run/firewalld/calls
 when=now
 for word; do
@@ -52,6 +53,7 @@ for word; do
         --permanent) when=permanent ;;
         --state) [ ! -e /run/firewalld/down ] || { echo "not running" >&2; exit 252; } ;;
         --query-*) grep -qx -e "${word#--query-}" "/run/firewalld/$when" || exit 1 ;;
+        --remove-*) sed -i "\\|^${word#--remove-}\$|d" "/run/firewalld/$when" ;;
         --add-*) [ ! -e /run/firewalld/refuse ] && echo "${word#--add-}" >>"/run/firewalld/$when" || exit 101 ;;
         *) exit 2 ;;
     esac
@@ -83,6 +85,31 @@ def get(root: PrivateRoot, column: str) -> str:
 
 def pid(systemd: Systemd, daemon: str) -> str:
     return systemd.run("cat", f"/run/openvswitch/{daemon}.pid").stdout.strip()
+
+
+def check_encrypted_tunnels(systemd: Systemd) -> None:
+    """Their unit lets them in while it runs, and nothing but them goes again: by iptables, then by firewalld."""
+    root = systemd.root
+
+    def opened() -> tuple[str, str]:
+        return root.read("/run/firewalld/now"), root.read("/run/firewalld/permanent")
+
+    systemd.ctl("start", IPSEC)
+    assert [word in "\n".join(root.rules()) for word in ("-p esp", "--dport 500 ", "--dport 4500 ")] == [True] * 3
+    systemd.ctl("stop", IPSEC)
+    assert root.rules() == [GRE, JUMP]
+    root.write("/usr/bin/firewall-cmd", FIREWALL_CMD, 0o755)
+    for when in ("now", "permanent"):
+        root.write(f"/run/firewalld/{when}", "service=ssh\n")
+    systemd.ctl("start", IPSEC)
+    assert opened() == ("service=ssh\nservice=ipsec\n",) * 2 and root.rules() == [GRE, JUMP]
+    systemd.ctl("stop", IPSEC)
+    assert opened() == ("service=ssh\n",) * 2
+    systemd.ctl("stop", IPSEC)
+    root.write("/run/firewalld/refuse", "")
+    assert systemd.ctl("start", IPSEC, check=False).returncode == 1
+    assert "the firewall was not opened for esp" in systemd.output()
+    root.path("/usr/bin/firewall-cmd").unlink()
 
 
 def test_the_drop_in_replaces_what_the_stock_unit_runs(systemd: Systemd) -> None:
@@ -132,6 +159,7 @@ def test_the_drop_in_replaces_what_the_stock_unit_runs(systemd: Systemd) -> None
             assert f"/system.slice/{UNIT}" in group
         assert systemd.ctl("is-active", UNIT).stdout == "active\n"
         assert root.vsctl("list-br") == "xenbr0\n" and root.rules() == [GRE, JUMP]
+    check_encrypted_tunnels(systemd)
     systemd.run(BOOT, "status")
     systemd.ctl("reload", UNIT)
     systemd.ctl("stop", UNIT)
@@ -201,6 +229,12 @@ def test_firewalld_is_asked_where_it_has_the_firewall(root: PrivateRoot) -> None
     assert not any(word in root.read("/run/firewalld/calls") for word in ("reload", "runtime", "remove", "set"))
     root.run(BOOT, "restart")
     assert len(root.read("/run/firewalld/now").split()) == len(expected)
+
+    # By hand, and only what is named.
+    assert "names no protocol" in root.run(BOOT, "disable-protocol", check=False).stderr
+    root.run(BOOT, "disable-protocol", "lisp", "stt")
+    for when in ("now", "permanent"):
+        assert expected - set(root.read(f"/run/firewalld/{when}").split()) == {"port=4341/udp", "port=7471/tcp"}
 
     root.write("/run/firewalld/now", "service=ssh\n")
     root.write("/run/firewalld/refuse", "")
