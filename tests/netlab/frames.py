@@ -31,6 +31,7 @@ _PACKET_AUXDATA = 8
 _PACKET_OUTGOING = 4
 _SO_RCVBUFFORCE = 33
 _TP_STATUS_VLAN_VALID = 0x10
+_BUFFER_BYTES = 64 << 20  # A whole transfer of a test before the first read; memory is taken as it fills.
 _AUXDATA = struct.Struct("=IIIHHHH")
 _STATISTICS = struct.Struct("=II")  # Frames that came, and of these the ones that were dropped.
 
@@ -162,7 +163,7 @@ class PacketSocket:
     """A packet socket on one interface of a namespace. A read raises when frames have been lost because the
     socket was full: what was not seen may have been there. One that only sends may lose what it never reads."""
 
-    def __init__(self, node: Namespace, interface: str = "eth0", buffer_bytes: int = 16 << 20) -> None:
+    def __init__(self, node: Namespace, interface: str = "eth0", buffer_bytes: int = _BUFFER_BYTES) -> None:
         self.where = f"{node.name}/{interface}"
         self._dropped = 0
         with node.entered():
