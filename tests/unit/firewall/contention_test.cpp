@@ -5,6 +5,7 @@
 // has a network namespace of its own. Needs root.
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <functional>
 #include <memory>
@@ -38,14 +39,15 @@ void feed(const std::string& command, const std::string& input) {
     }
 }
 
-// Calls `work` in a thread, in this namespace, until it is destroyed.
+// Calls `work` in a thread, in this namespace, until it is destroyed; between two calls it rests.
 class Repeatedly {
 public:
-    explicit Repeatedly(std::function<void()> work)
-        : thread_([this, work = std::move(work)] {
+    explicit Repeatedly(std::function<void()> work, std::chrono::nanoseconds rest = {})
+        : thread_([this, work = std::move(work), rest] {
               while (!stopped_) {
                   work();
                   ++rounds_;
+                  std::this_thread::sleep_for(rest);
               }
           }) {}
     ~Repeatedly() {
@@ -99,6 +101,14 @@ void must_insert(Backend& backend, std::uint16_t port) {
     if (!outcome) {
         throw std::runtime_error(outcome.error().text);
     }
+}
+
+// How long a reading takes that nobody disturbs.
+std::chrono::nanoseconds reading_time(Backend& backend) {
+    must_read(backend);
+    const auto start = std::chrono::steady_clock::now();
+    must_read(backend);
+    return std::chrono::steady_clock::now() - start;
 }
 
 std::set<std::string> comments_of(const Chain& chain) {
@@ -202,12 +212,18 @@ TEST_F(ContentionTest, NftIsReadInOneStateOrAnother) {
 TEST_F(ContentionTest, NftRulesInsertedBesideAnotherWriterStay) {
     feed("nft -f -", nft_table(3));
     const auto backend = make_nft_backend();
+    // A reader that is slower than the writer, as under a sanitizer, would never get on.
+    const auto rest = 2 * reading_time(*backend);
     {
-        Repeatedly writer([] {
-            run("nft add rule inet filter input meta l4proto 99 drop");
-            run("nft delete rule inet filter input handle $(nft -a list chain inet filter input | "
-                "sed -n 's/.*l4proto 99 drop # handle //p')");
-        });
+        Repeatedly writer(
+            [] {
+                run("nft add rule inet filter input meta l4proto 99 drop");
+                run("nft delete rule inet filter input handle "
+                    "$(nft -a list chain inet filter input | "
+                    "sed -n 's/.*l4proto 99 drop # handle //p')");
+            },
+            rest
+        );
         insert_while(*backend, writer);
     }
     expect_inserted(*backend);
