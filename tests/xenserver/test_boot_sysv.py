@@ -279,6 +279,11 @@ def test_network_conf_says_whose_the_network_is(host: Host) -> None:
         assert not host.root.exists(MARKER) and not host.root.exists(LOCK)
         host.service("version")
         assert host.calls() == [["version"]]
+        # The firewall is not the network's: who asks for it by hand gets it.
+        host.service("enable-protocol", "gre")
+        assert host.root.rules() == [GRE, JUMP]
+        host.service("disable-protocol", "gre")
+        assert host.root.rules() == [JUMP]
     host.root.write(MODE, "vswitch")
     host.service("start")
     assert host.calls() == [["start", *IDENTITY, "--delete-bridges"]]
