@@ -103,12 +103,16 @@ def write_secret(switch: SwitchGuest, name: str, content: bytes) -> str:
 
 def reached(switches: Pair, network: Network, count: int = 1, wait_s: int = 10) -> int:
     """Answers each way, of `count`."""
-    first, second = switches
-    number = network.number
-    options = f"-p {MARK.hex()}"
-    return first.ping_from(
-        number, second.machine_address(number), count, options, wait_s
-    ) + second.ping_from(number, first.machine_address(number), count, options, wait_s)
+    return sum(
+        here.ping(
+            there.machine_address(network.number),
+            count,
+            pattern=MARK.hex(),
+            wait_s=wait_s,
+            machine=f"vm{network.number}",
+        )
+        for here, there in (switches, switches[::-1])
+    )
 
 
 def wait_for_network(switches: Pair, network: Network) -> None:

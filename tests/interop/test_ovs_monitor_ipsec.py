@@ -23,7 +23,6 @@ from netlab.esp import esp_of, require_no_clear
 from netlab.guest import Guest
 from netlab.lab import Lab, require_root_and_tools, wait_until
 from netlab.matrix import Row
-from netlab.measure import answered_of, patient_ping
 from netlab.ovs_ipsec import IPSEC_TOOLS, OvsIpsec, OvsSwitchGuest
 from netlab.topology import UNDERLAY_MTU, underlay_address
 
@@ -33,7 +32,7 @@ KEY = 5
 VM_MTU = 1400
 MARK = b"culvert-in-clear"
 PINGS = 3
-PINGS_OVER_REKEYING = 100
+PINGS_OVER_REKEYING = 200
 LINKS = {
     "gre": f"gretap local {underlay_address(2, 4)} remote {underlay_address(1, 4)} key {KEY}",
     "vxlan": f"vxlan id {KEY} local {underlay_address(2, 4)} remote {underlay_address(1, 4)} dstport 4789",
@@ -98,8 +97,7 @@ class Hosts:
 
     def ping(self, count: int, wait_s: int = 5) -> int:
         """From the machine to the peer: how many were answered."""
-        command = patient_ping("10.0.0.2", count, wait_s, f"-p {MARK.hex()}")
-        return answered_of(self.switch.sh(f"ip netns exec vm0 {command}", check=False), count)
+        return self.switch.ping("10.0.0.2", count, pattern=MARK.hex(), wait_s=wait_s, machine="vm0")
 
     def stop(self) -> None:
         for one in self.databases:

@@ -17,7 +17,6 @@ from netlab.config import Config
 from netlab.esp import ALGORITHMS, Sa
 from netlab.guest import Guest
 from netlab.lab import LabError, wait_until
-from netlab.measure import answered_of, patient_ping
 from netlab.topology import UNDERLAY_MTU, underlay_address, vm_mac
 
 MEMORY_MB = 448
@@ -122,19 +121,6 @@ class SwitchGuest(Guest):
             return not set(new) & set(old) and set(new.values()) == set(old.values())
 
         wait_until(replaced, f"guest {self.index} has new keys", 40, interval_s=0.2)
-
-    # Its machines
-
-    def ping_from(
-        self, number: int, target: str, count: int = 3, options: str = "", wait_s: int = 5
-    ) -> int:
-        """From a machine of this guest: how many of `count` echo requests were answered."""
-        text = self.sh(
-            f"ip netns exec vm{number} {patient_ping(target, count, wait_s, options)}",
-            check=False,
-            timeout_s=40.0 + count,
-        )
-        return answered_of(text, count)
 
     def reset(self) -> None:
         """As it was booted, but for loaded modules."""

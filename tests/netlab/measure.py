@@ -71,21 +71,6 @@ def wait_for_ping(source: Namespace, target: str, timeout_s: float = 30.0) -> No
     )
 
 
-def patient_ping(target: str, count: int, wait_s: int = 5, options: str = "") -> str:
-    """A guest's command for `answered_of`. By -c alone ping waits for the last reply no longer than
-    two round trips and an interval, which a busy emulated machine exceeds; with -w it sends on until
-    it has as many replies, or until `wait_s` and a second for each request are over."""
-    return f"ping -n -c {count} -i 0.05 -w {count + wait_s} {options} {target}"
-
-
-def answered_of(text: str, count: int) -> int:
-    """How many of the first `count` requests were answered, of what `patient_ping` printed."""
-    if "packets transmitted" not in text:
-        raise LabError(f"ping said: {text.strip()}")
-    numbers = map(int, re.findall(r"bytes from .*icmp_seq=(\d+) ", text))
-    return len(set(range(1, count + 1)).intersection(numbers))
-
-
 class Pinger:
     """Echo requests twenty times a second for as long as the context lasts."""
 
